@@ -263,6 +263,44 @@ def details(calls, mo, plain, table):
 
 
 @app.cell(hide_code=True)
+def reads_shown(mo, run):
+    by_sample = {file["keyvalues"]["sample"]: file for file in run.results["alignments"]}
+    here = [sample for sample, file in by_sample.items() if file.get("path")]
+    reads_shown = mo.ui.multiselect(
+        {sample: file["cid"] for sample, file in by_sample.items()}, value=here[:3], label="Reads of"
+    )
+    about_browser = (
+        "Calls and reads over the reference. It moves to the call that is chosen in the table above."
+    )
+    mo.vstack([mo.md(f"## Genome browser\n\n{about_browser}"), reads_shown])
+    return (reads_shown,)
+
+
+@app.cell(hide_code=True)
+async def browser(calls_file, nb, reads_shown):
+    with nb.explained():
+        browser = await nb.genome_browser(calls_file.reference_cid, calls_file, *reads_shown.value)
+    browser
+    return (browser,)
+
+
+@app.cell(hide_code=True)
+def moved(browser, calls, nb, table):
+    chosen_call = next(iter(table.value or calls.rows), None)
+    browser.locus = nb.call_locus(chosen_call) if chosen_call else ""
+    return
+
+
+@app.cell(hide_code=True)
+def looked_at(browser, calls, mo, nb, plain):
+    seen = nb.calls_in_region(calls.rows, browser.region)
+    mo.ui.table(
+        seen, page_size=5, label=f"{len(seen):,} of these calls lie in {browser.region}", **plain
+    ) if seen else nb.plain("No call that fits the filters lies in the region that is shown.")
+    return
+
+
+@app.cell(hide_code=True)
 def depth_and_balance(alt, calls, mo, nb):
     if not calls.genotypes:
         nb.stop("No genotype fits the filters: there is nothing to draw.", kind="info")

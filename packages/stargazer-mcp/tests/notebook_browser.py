@@ -130,6 +130,7 @@ def serve(
     home: Path | None = None,
     env: Mapping[str, str] | None = None,
     config: str = "",
+    options: Sequence[str] = (),
 ) -> Iterator[Served]:
     """A notebook opened with `marimo edit` or `marimo run`, as long as the block lasts; then its processes are killed.
 
@@ -141,10 +142,11 @@ def serve(
         home: the STARGAZER_HOME it works in, whose `local` is the store; default: that of the test.
         env: more variables.
         config: what the user's marimo.toml says.
+        options: more words of marimo's command.
     """
     token = secrets.token_urlsafe(16)
     guard = ["--skip-update-check", "--token-password", token] if mode == "edit" else ["--no-token"]
-    command = [sys.executable, "-m", "marimo", "--yes", mode, "--headless", "--no-sandbox", *guard]
+    command = [sys.executable, "-m", "marimo", "--yes", mode, "--headless", "--no-sandbox", *guard, *options]
     here = notebook if notebook.is_dir() else notebook.parent
     with started([*command, str(notebook.resolve())], here, home=home, env=env, config=config) as served:
         yield replace(served, url=f"{served.url}/?access_token={token}") if mode == "edit" else served

@@ -20,10 +20,9 @@ from hypothesis import strategies as st
 from stargazer import storage
 from stargazer.assets import AnnData, Asset, InvalidAssetError, QcReport, Reference, Table, Variants
 from stargazer.assets.provenance import Execution
-from stargazer.mcp.amendments import amend_records
 from stargazer.mcp.claims import check_claims
 from stargazer.mcp.server import make_server
-from stargazer.storage import Store, add, get_client, maintenance
+from stargazer.storage import Store, add, amend_records, get_client, maintenance
 from stargazer.workflows import watch_run
 
 from .command import Command

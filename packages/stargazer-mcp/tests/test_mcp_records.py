@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from stargazer.assets import InvalidAssetError
-from stargazer.mcp.records import find_records, newest_records, why_none
-from stargazer.storage import get_client
+from stargazer.mcp.records import why_none
+from stargazer.storage import find_page, find_records, get_client
 
 from .command import Command, added
 
@@ -33,8 +33,8 @@ def test_they_are_the_last_of_all(
     everything = find_records(here, filters)
 
     for limit, offset in [(50, 0), (2, 0), (2, 1), (1, 100)]:
-        total, found = newest_records(here, filters, limit, offset)
-        wanted = everything[: max(len(everything) - offset, 0)][-limit:]
+        total, found = find_page(here, filters, limit, offset)
+        wanted = everything[::-1][offset : offset + limit]
         assert total == len(everything)
         assert found == wanted
     assert store["r1 L1"]["id"] not in {record.id for record in everything}
@@ -42,7 +42,7 @@ def test_they_are_the_last_of_all(
 
 def test_a_type_that_nobody_has_is_refused(store: dict[str, dict[str, Any]]) -> None:
     with pytest.raises(InvalidAssetError, match="lignment"):
-        newest_records(get_client().store, {"asset": ["lignment"]}, 50, 0)
+        find_page(get_client().store, {"asset": ["lignment"]}, 50, 0)
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_what_selects_nothing_says_which_values_there_are(
 
 
 def test_where_nothing_was_registered_there_is_none() -> None:
-    assert newest_records(get_client().store, {}, 50, 0) == (0, [])
+    assert find_page(get_client().store, {}, 50, 0) == (0, [])

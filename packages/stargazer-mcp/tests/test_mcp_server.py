@@ -202,7 +202,7 @@ def test_a_fault_of_our_own_is_told_as_one_with_its_traceback_kept(monkeypatch: 
     def broken(*given: object) -> None:
         raise RuntimeError("k" * 10_000)
 
-    monkeypatch.setattr("stargazer.mcp.tools.files.newest_records", broken)
+    monkeypatch.setattr("stargazer.mcp.tools.files.find_page", broken)
 
     async def run() -> str:
         async with Client(make_server()) as client:

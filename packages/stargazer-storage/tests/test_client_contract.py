@@ -11,9 +11,11 @@ import attrs
 import pytest
 from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, IpFile, StorageError
 from stargazer.assets.client import StorageClient
+from stargazer.storage.changes import supersede
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.client import LocalStorageClient, PinataClient
 from stargazer.storage.pinata.api import Patience
+from stargazer.storage.search import find_page, find_records, type_counts
 from stargazer.storage.settings import Settings
 
 from .pinata_emulator import PinataEmulator
@@ -366,3 +368,32 @@ def test_calls_at_once_do_not_disturb_one_another(client, tmp_path):
 
     assert [file.path.read_bytes() for file in files] == [path.read_bytes() for path in paths]
     assert len(query(client, asset="reference")) == 20
+
+
+def test_pages_have_the_records_that_a_query_has(client, tmp_path):
+    names = ["b.fa", "a.fa", "c.fa", "d.fa"]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(FASTA + b"A" * (10 - number))
+        pairs = {"asset": "reference", "build": f"b{number % 2}"}
+        asyncio.run(client.upload_file(tmp_path / name, pairs))
+    store, named = client.store, {"asset": ["reference"]}
+
+    def names_of(*args, **more):
+        total, records = find_page(store, *args, **more)
+        return total, [record.name for record in records]
+
+    assert names_of(named, 3) == (4, ["d.fa", "c.fa", "a.fa"])
+    assert names_of({}, 3, 3) == (4, ["b.fa"])
+    assert names_of(named, 9, 4) == (4, [])
+    assert names_of({"asset": ["reference"], "build": ["b1"]}, 1) == (2, ["d.fa"])
+    assert names_of(named, 2, 1, order="name", descending=False) == (4, ["b.fa", "c.fa"])
+    assert names_of(named, 2, order="size") == (4, ["b.fa", "a.fa"])
+    assert names_of(named, 9, public=True) == (0, [])
+    assert names_of(named, 9, public=False)[0] == 4
+    assert type_counts(store) == {"reference": 4}
+    old, new = find_records(store, named)[:2]
+    supersede(store, old, new)
+    assert names_of(named, 9)[0] == type_counts(store)["reference"] == len(find_records(store, named)) == 3
+    amended = asyncio.run(client.update_file(old, {"build": "b7"}))
+    assert amended.id not in {record.id for record in find_page(store, named, 9)[1]}
+    assert names_of(named, 9)[0] == 3

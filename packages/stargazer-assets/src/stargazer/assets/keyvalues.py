@@ -13,15 +13,15 @@ import re
 import shlex
 import types
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 import attrs
 from stargazer.assets.errors import InvalidAssetError
 
-__all__ = ["composed", "decode", "describe", "encode", "header_text", "list_text", "not_negative", "optional", "plain",
-           "storable"]  # fmt: skip
+__all__ = ["composed", "decode", "describe", "encode", "fields_text", "header_text", "list_text",
+           "not_negative", "optional", "plain", "storable"]  # fmt: skip
 
 SCALARS = (str, bool, int, float)
 HIDDEN = ("Cc", "Cf", "Zl", "Zp")
@@ -89,6 +89,26 @@ def list_text(values: Iterable[Any]) -> str:
     ):
         return ",".join(words)
     return json.dumps(words, ensure_ascii=False)
+
+
+def fields_text(keyvalues: Mapping[str, str]) -> str:
+    """What is said of a file, for people: `sample=NA12878 lane=L001`; links and what is false are left out."""
+    pairs = {
+        key: value
+        for key, value in keyvalues.items()
+        if key not in ("asset", "run_key") and not key.endswith("_cid") and value not in ("false", "[]")
+    }
+    return " ".join(f"{key}={_plain_list(value)}" for key, value in pairs.items())
+
+
+def _plain_list(value: str) -> str:
+    """A list as people write it, with commas; any other value as it is."""
+    if value.startswith('["'):
+        try:
+            return list_text(json.loads(value))
+        except ValueError:
+            pass
+    return value
 
 
 @functools.cache

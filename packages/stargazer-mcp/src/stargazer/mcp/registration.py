@@ -96,7 +96,7 @@ def register(store: Store, items: list[Addition]) -> tuple[list[IpFile], list[st
     Returns:
         Their records, and notes: what the store had of them before, and what looks wrong.
     """
-    from stargazer.mcp.notices import notices
+    from stargazer.workflows import notices
 
     began = storage.now()
     records = store.add(items)
@@ -117,8 +117,7 @@ def register_rows(
         Their records, and notes as of `register`, the last of which says how many files are new.
     """
     from stargazer.mcp.cli.console import count
-    from stargazer.mcp.notices import notices
-    from stargazer.workflows import register_samplesheet
+    from stargazer.workflows import notices, register_samplesheet
 
     began = storage.now()
     records = register_samplesheet(sheet, store, in_place=in_place, force=force, agreed=agreed)

@@ -1,5 +1,6 @@
-from ._add import add, additions_of, check_pairs, field_text
+from ._add import add, additions_of, additions_of_each, check_pairs, field_text, fields_in
 from .additions import Addition, check_files, check_metadata
+from .amendments import amend_records
 from .changes import amend, reinstate, retract, supersede, trust
 from .checks import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
@@ -10,7 +11,7 @@ from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.reach import Reach
 from .download.sources import file_name
-from .filenames import folder_parts, mates, names_of_mates
+from .filenames import companion_type, folder_parts, guess_type, mates, names_of_mates, primaries
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .folders import packed, write_tar
 from .index.words import known_keys, known_values
@@ -19,9 +20,11 @@ from .locks import is_at, is_locked, new_lock, private_folder, try_lock
 from .outbox import Sent
 from .recompute import makers, makes
 from .refusals import refused
+from .search import computed_pairs, find_page, find_records, is_computed, type_counts
 from .settings import VARIABLES, Settings
-from .store import Store, open_store
+from .store import Order, Store, open_store
 from .threads import check_interrupted, each, in_thread, pause
+from .visibility import visibility
 
 __all__ = [
     "VARIABLES",
@@ -29,6 +32,7 @@ __all__ = [
     "Known",
     "LocalStorageClient",
     "Lookup",
+    "Order",
     "PinataClient",
     "Reach",
     "Sent",
@@ -38,27 +42,36 @@ __all__ = [
     "account",
     "add",
     "additions_of",
+    "additions_of_each",
     "amend",
+    "amend_records",
     "check_files",
     "check_interrupted",
     "check_metadata",
     "check_pairs",
     "check_results",
     "checked_one_by_one",
+    "companion_type",
     "compute_cid",
+    "computed_pairs",
     "each",
     "export",
     "export_results",
     "fetch_file",
     "field_text",
+    "fields_in",
     "file_name",
+    "find_page",
+    "find_records",
     "folder_parts",
     "get_client",
+    "guess_type",
     "hash_in_place",
     "holds_files",
     "in_thread",
     "is_at",
     "is_cid",
+    "is_computed",
     "is_locked",
     "known_keys",
     "known_values",
@@ -74,6 +87,7 @@ __all__ = [
     "open_store",
     "packed",
     "pause",
+    "primaries",
     "private_folder",
     "refused",
     "reinstate",
@@ -81,6 +95,8 @@ __all__ = [
     "supersede",
     "trust",
     "try_lock",
+    "type_counts",
+    "visibility",
     "with_companions",
     "write_tar",
 ]

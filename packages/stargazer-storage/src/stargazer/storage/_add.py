@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, get_origin, overload
 
@@ -20,6 +20,7 @@ from stargazer.assets import (
     FormatError,
     InvalidAssetError,
     IpFile,
+    StargazerError,
     StorageClient,
     asset_class,
     current_client,
@@ -30,11 +31,11 @@ from stargazer.assets.keyvalues import encode, plain
 from stargazer.storage.additions import Addition, check_files, status_of
 from stargazer.storage.checks import Lookup
 from stargazer.storage.cid import is_cid
-from stargazer.storage.filenames import guess_type, mates
+from stargazer.storage.filenames import guess_type, mates, primaries
 from stargazer.storage.folders import folder_type, packed
 from stargazer.storage.store import Store
 
-__all__ = ["add", "additions_of", "check_pairs", "field_text"]
+__all__ = ["add", "additions_of", "additions_of_each", "check_pairs", "field_text", "fields_in"]
 
 ENTRY_POINT_GROUP = "stargazer.fields"
 
@@ -181,13 +182,63 @@ def additions_of(
     meant = {cls: _asset(cls, first_of[cls], pairs) for cls in kinds}  # the words are read once for all files
     assets = {path: meant[cls].copy() for path, cls in classes.items()}
     if there:
-        _add_fields(assets, pairs, store, force=force)
+        _add_fields(assets, dict.fromkeys(assets, pairs), store, forced=paths if force else ())
     if named is None and "r1_cid" not in pairs:
         for second, first in mates(paths).items():
             assets[second].r1_cid = assets[first]  # type: ignore[attr-defined]
     return [
         Addition(path, asset, in_place=in_place, public=public, force=force) for path, asset in assets.items()
     ]
+
+
+def additions_of_each(
+    said: Mapping[Path, Mapping[str, Any]], store: Store, *, forced: Collection[Path] = ()
+) -> list[Addition]:
+    """What to register of files of this machine of each of which something else is said, `asset` among it.
+
+    They may go together: second reads are linked to the first, and an index to its file, where their names say so and
+    nothing else is said.
+
+    Args:
+        forced: those that are registered even if they do not fit what is said of them.
+
+    Raises:
+        FormatError, InvalidAssetError, AssetNotFoundError: as `additions_of`.
+    """
+    paths = list(said)
+    _refuse_twice(paths)
+    for path in paths:
+        status_of(path)
+    pairs = {path: {key: value for key, value in said[path].items() if key != "asset"} for path in paths}
+    classes = {path: asset_class(said[path].get("asset") or guess_type(path.name)) for path in paths}
+    targets: dict[Path, tuple[str, Path]] = {}
+    for path, target in (mates(paths) | primaries(paths)).items():
+        link = f"{classes[target].asset_key}_cid"
+        if link in classes[path].links() and link not in pairs[path]:
+            targets[path] = link, target
+    assets = {}
+    for path, cls in classes.items():
+        check_pairs([cls], pairs[path], store)
+        pending = {targets[path][0]: "..."} if path in targets else {}
+        assets[path] = _asset(cls, path, pairs[path] | pending)
+    _add_fields(assets, pairs, store, forced=forced)
+    for path, (link, target) in targets.items():
+        setattr(assets[path], link, assets[target])
+    return [Addition(path, asset, force=path in forced) for path, asset in assets.items()]
+
+
+def fields_in(path: Path, kind: str, store: Store) -> dict[str, str]:
+    """The fields that a file says itself, as text; none where it cannot be read as what it is said to be."""
+    cls = asset_class(kind)
+    read = _reader(tuple(getattr(base, "asset_key", "") for base in cls.__mro__)) if cls.in_file else None
+    if read is None:
+        return {}
+    try:
+        found = read(path, {}, _lookup({}, store))
+    except StargazerError:
+        return {}
+    texts = {key: value.cid if isinstance(value, Asset) else value for key, value in found.items()}
+    return {key: value for key, value in texts.items() if value and key in cls.fields()}
 
 
 def _refuse_twice(paths: Sequence[Path]) -> None:
@@ -202,29 +253,39 @@ def _refuse_twice(paths: Sequence[Path]) -> None:
             )
 
 
-def _add_fields(assets: dict[Path, Asset], pairs: Mapping[str, Any], store: Store, *, force: bool) -> None:
+def _add_fields(
+    assets: dict[Path, Asset],
+    pairs: Mapping[Path, Mapping[str, Any]],
+    store: Store,
+    *,
+    forced: Collection[Path] = (),
+) -> None:
     """Let assets have the fields that their files say and nobody gave."""
     paths = [path for path, asset in assets.items() if asset.in_file]
     if not paths:
         return
-    lookup = Lookup(
-        [Addition(path, asset) for path, asset in assets.items()],
-        # this machine's records: no account is asked, and no store is made
-        lambda pairs: store.query_here(pairs) if store.exists() else [],
-    )
+    lookup = _lookup(assets, store)
     for path in paths:
         cls = type(assets[path])
         read = _reader(tuple(getattr(base, "asset_key", "") for base in cls.__mro__))
         try:
-            said = read(path, _given(cls, pairs), lookup) if read else {}
+            said = read(path, _given(cls, pairs[path]), lookup) if read else {}
         except FormatError:
             check_files([Addition(path, assets[path])])  # this may know better what is wrong
-            if not force:
+            if path not in forced:
                 raise
             said = {}
         assets[path] = _asset(
-            cls, path, pairs, {key: value for key, value in said.items() if key in cls.fields()}
+            cls, path, pairs[path], {key: value for key, value in said.items() if key in cls.fields()}
         )
+
+
+def _lookup(assets: Mapping[Path, Asset], store: Store) -> Lookup:
+    """What files can be compared with: this machine's records; no account is asked, and no store is made."""
+    return Lookup(
+        [Addition(path, asset) for path, asset in assets.items()],
+        lambda pairs: store.query_here(pairs) if store.exists() else [],
+    )
 
 
 def _given(cls: type[Asset], pairs: Mapping[str, Any]) -> dict[str, str]:

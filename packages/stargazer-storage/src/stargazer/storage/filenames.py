@@ -8,7 +8,15 @@ from pathlib import Path
 
 from stargazer.assets import REGISTRY, FormatError, InvalidAssetError, load_asset_types
 
-__all__ = ["folder_parts", "guess_folder", "guess_type", "mates", "names_of_mates"]
+__all__ = [
+    "companion_type",
+    "folder_parts",
+    "guess_folder",
+    "guess_type",
+    "mates",
+    "names_of_mates",
+    "primaries",
+]
 
 ENDINGS = {
     "alignment": (".bam", ".cram"),
@@ -66,6 +74,28 @@ def guess_type(name: str) -> str:
     raise InvalidAssetError(
         f"what is {name!r}? give asset=TYPE, one of: {', '.join(sorted(set(REGISTRY) - {'provenance'}))}"
     )
+
+
+def companion_type(name: str) -> str | None:
+    """The asset type of a file that accompanies another one, by its name; None if it does not tell."""
+    return next((key for ending, (key, _) in COMPANIONS.items() if name.lower().endswith(ending)), None)
+
+
+def primaries(paths: Sequence[Path]) -> dict[Path, Path]:
+    """The file that each index accompanies, where their names say so: `x.bam.bai` and `x.bai` go with `x.bam`."""
+    by_name = {path.name: path for path in paths}
+    found = {}
+    for path in paths:
+        key = companion_type(path.name)
+        if key is not None:
+            before = path.name.rpartition(".")[0]
+            endings = ENDINGS[key.partition("_")[0]]
+            names = [before, *(before + ending for ending in endings)]
+            if first := next(
+                (by_name[name] for name in names if name.lower().endswith(endings) and name in by_name), None
+            ):
+                found[path] = first
+    return found
 
 
 def guess_folder(names: Iterable[str]) -> str | None:

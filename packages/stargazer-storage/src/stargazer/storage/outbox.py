@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.index.records import Index
 
-__all__ = ["Account", "Outbox", "Sent", "Waiting"]
+__all__ = ["PUBLIC", "Account", "Outbox", "Sent", "Waiting"]
+
+PUBLIC = "SELECT record FROM remote WHERE public"
+"""SQL of the ids of the records that are known to be on the public network."""
 
 
 @attrs.frozen

@@ -14,9 +14,10 @@ import shutil
 import time
 import types
 import warnings
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import attrs
@@ -31,7 +32,7 @@ from stargazer.assets import (
     record_id,
 )
 from stargazer.assets.provenance import Amendment, Change, Document, Entry, Execution, Import
-from stargazer.storage import doubts, statcache, verified
+from stargazer.storage import doubts, outbox, statcache, verified
 from stargazer.storage.additions import (
     Addition,
     check_files,
@@ -54,12 +55,18 @@ from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.outbox import Account, Outbox, Sent
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from stargazer.storage.download.http import Progress
     from stargazer.storage.download.sources import Source
 
-__all__ = ["Arrivals", "Remote", "Store", "check_format", "import_of", "open_store"]
+__all__ = ["Arrivals", "Order", "Remote", "Store", "check_format", "import_of", "open_store"]
+
+Order = Literal["created_at", "name", "size"]
+"""What records are sorted by."""
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
+_RECORDS = "(SELECT tid FROM tables WHERE name = 'records')"
 _TICK = 50_000_000  # ns: a filesystem's clock may be a little behind
 
 
@@ -165,6 +172,7 @@ class Store:
         self.verified = verified.Verified(objects, index)
         self.root = objects.root
         self.is_checked = self.is_open = False
+        self._answered: tuple[object, array[int]] = ((), array("q"))
 
     @property
     def views(self) -> Path:
@@ -230,41 +238,67 @@ class Store:
 
     def values(self, key: str, begins: str = "", most: int = 100) -> list[str]:
         """What records of this machine have under a key (`cid`: their CIDs), of what begins with a text, in order."""
-        sql = """SELECT DISTINCT value FROM terms WHERE tid = (SELECT tid FROM tables WHERE name = 'records')
+        sql = f"""SELECT DISTINCT value FROM terms WHERE tid = {_RECORDS}
             AND key = ? AND value >= ? AND value < ? ORDER BY value LIMIT ?"""
         name = key if key == "cid" else f".{key}"
         return [value for (value,) in self.index.rows(sql, name, begins, f"{begins}\U0010ffff", most)]
 
-    def newest(
-        self, asked: Sequence[Mapping[str, str]], limit: int, offset: int = 0
+    def page(
+        self,
+        asked: Sequence[Mapping[str, str]],
+        limit: int,
+        offset: int = 0,
+        *,
+        order: Order = "created_at",
+        descending: bool = True,
+        public: bool | None = None,
     ) -> tuple[int, list[IpFile]]:
-        """How many records of this machine have all of some pairs, and some of these records, oldest first.
+        """How many records of this machine have all of some pairs, and some of these records.
 
         Of superseded ones none. However many there are, only those that are wanted are read in full.
 
         Args:
             asked: pairs, of which a record has all of one of these; without any, whatever is not provenance.
-            limit: at most so many, the newest.
-            offset: leave out so many, the newest.
+            limit: at most so many.
+            offset: leave out so many, the first in this order.
+            order: what they are sorted by; those that are equal come in the order in which they were registered.
+            public: only those that are known to be on the public network, or only the others.
         """
-        table = "(SELECT tid FROM tables WHERE name = 'records')"
-        having = f"SELECT seq FROM terms WHERE tid = {table} AND key = ? AND value = ?"
+        having = f"SELECT seq FROM terms WHERE tid = {_RECORDS} AND key = ? AND value = ?"
         parts = [" INTERSECT ".join([having] * len(pairs)) for pairs in asked]
         values = [text for pairs in asked for key, value in pairs.items() for text in (f".{key}", value)]
         condition = " OR ".join(f"seq IN ({part})" for part in parts)
         if not asked:
             condition, values = f"seq NOT IN ({having})", [".asset", "provenance"]
-        sql = f"""SELECT json_extract(body, '$.id'), seq FROM docs
-            WHERE tid = {table} AND ({condition})
-            ORDER BY json_extract(body, '$.created_at'), seq"""
-        rows = self.index.rows(sql, *values)
-        found = claims.select_superseded(self.index, ({"id": id, "seq": seq} for id, seq in rows), "false")
-        last = max(len(found) - offset, 0)
-        wanted = json.dumps([record["seq"] for record in found[max(last - limit, 0) : last]])
-        bodies = self.index.rows(
-            "SELECT body FROM json_each(?) JOIN docs ON seq = value ORDER BY json_each.key", wanted
-        )
+        where = f"tid = {_RECORDS} AND ({condition}) AND {_with_id(claims.SUPERSEDED, excluded=True)}"
+        if public is not None:
+            where += f" AND {_with_id(outbox.PUBLIC, excluded=not public)}"
+        way = "DESC" if descending else "ASC"
+        sql = f"""SELECT seq FROM docs WHERE {where}
+            ORDER BY json_extract(body, '$.{order}') {way}, seq {way}"""
+        with self.index.reading() as connection:
+            found = self._found_before(connection, sql, values)
+            bodies = connection.execute(
+                "SELECT body FROM json_each(?) JOIN docs ON seq = value ORDER BY json_each.key",
+                [json.dumps(found[offset : offset + limit].tolist())],
+            ).fetchall()
         return len(found), [self._ipfile(json.loads(body)) for (body,) in bodies]
+
+    def _found_before(self, connection: sqlite3.Connection, sql: str, values: Sequence[str]) -> array[int]:
+        """The numbers that a SELECT gives; the last answer is kept until the index changes, for who turns pages."""
+        ((version,),) = connection.execute("PRAGMA data_version")  # changes of others; total_changes: our own
+        question = (connection, version, connection.total_changes, sql, tuple(values))
+        if self._answered[0] != question or connection.in_transaction:  # which may be undone
+            found = array("q", (seq for (seq,) in connection.execute(sql, values)))
+            self._answered = (question, found)
+        return self._answered[1]
+
+    def type_counts(self) -> dict[str, int]:
+        """How many records of this machine each type has that has any; superseded ones and provenance do not count."""
+        sql = f"""SELECT value, count(*) FROM terms
+            WHERE tid = {_RECORDS} AND key = '.asset' AND value != 'provenance'
+            AND {_with_id(claims.SUPERSEDED, excluded=True)} GROUP BY value ORDER BY value"""
+        return dict(self.index.rows(sql))
 
     def own_words_first(self, records: list[IpFile], pairs: Mapping[str, str]) -> list[IpFile]:
         """Records that accompany a file (if a link is asked for): last those that only somebody else speaks of."""
@@ -848,3 +882,9 @@ def import_of(files: list[Entry], command: str, checked: Checked | None = None) 
     """The document of an import that is done now, of files of which this came of the checks."""
     checks, forced = (checked.ran, checked.forced) if checked else ([], [])
     return Import(files=files, command=command, checks=checks, forced=forced, account=account(), at=now())
+
+
+def _with_id(ids: str, *, excluded: bool = False) -> str:
+    """SQL that is true of the documents of records whose id is among those that a SELECT gives, or is not."""
+    sql = f"SELECT seq FROM terms WHERE tid = {_RECORDS} AND key = 'id' AND value IN ({ids})"
+    return f"seq {'NOT ' if excluded else ''}IN ({sql})"

@@ -1,3 +1,4 @@
+from ._notices import amended_notices, notices
 from .arguments import command_line, convert, explaining_commas, sample_arguments, surely_taken, usage
 from .catalogue import Entry, Kind, describe_type, entries, find_entry
 from .environments import parallel, workflow_env
@@ -42,6 +43,7 @@ __all__ = [
     "Run",
     "SampleSheet",
     "SheetRow",
+    "amended_notices",
     "asset_types",
     "beside_samplesheet",
     "call_note",
@@ -66,6 +68,7 @@ __all__ = [
     "keep_signature",
     "list_runs",
     "new_run",
+    "notices",
     "parallel",
     "prepare_reference",
     "preprocess_sample",

@@ -16,9 +16,8 @@ from stargazer.assets import Asset, IntegrityError, IpFile, StorageError
 from stargazer.assets.provenance import Supersession
 from stargazer.mcp.claims.numbers import same
 from stargazer.mcp.claims.verdicts import QUERY_FILES, Unverifiable
-from stargazer.mcp.records import computed_pairs, is_computed
 from stargazer.mcp.strict_json import shortened
-from stargazer.storage import Store, is_cid, lineage, maintenance
+from stargazer.storage import Store, computed_pairs, is_cid, is_computed, lineage, maintenance
 
 __all__ = ["OF_ABOUT", "OF_RECORD", "File", "Files", "head"]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from stargazer import storage
 from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
+from stargazer.assets.keyvalues import fields_text
 from stargazer.mcp.cli.console import (
     Parser,
     Words,
     count,
-    fields_text,
     human_size,
     note,
     option,

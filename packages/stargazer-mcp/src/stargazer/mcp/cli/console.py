@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stargazer.assets import IpFile
 
 __all__ = ["KEY_VALUE", "SHOWN", "WIDTH", "Parser", "ParserFound", "Words", "count", "escaped", "explain", "fail",
-           "fields_text", "forget_stdout", "human_size", "human_time", "kept_traceback", "listing", "note", "option",
+           "forget_stdout", "human_size", "human_time", "kept_traceback", "listing", "note", "option",
            "plain_warnings", "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text",
            "refused_text", "say_more", "settle_streams", "status_line"]  # fmt: skip
 
@@ -185,6 +185,8 @@ def print_records(records: Sequence[IpFile], dropped: Collection[str] = ()) -> N
     Args:
         dropped: the CIDs of evicted bytes.
     """
+    from stargazer.assets.keyvalues import fields_text  # here: --help needs none of it
+
     rows = [
         {"TYPE": record.keyvalues.get("asset", "?"), "WHAT": fields_text(record.keyvalues), "NAME": record.name,
          "SIZE": human_size(record.size), "CREATED (UTC)": record.created_at[:19].replace("T", " "),
@@ -196,6 +198,8 @@ def print_records(records: Sequence[IpFile], dropped: Collection[str] = ()) -> N
 
 def print_files(records: Sequence[IpFile], *, most: int | None = None) -> None:
     """A table of what was just registered; of more than `most` files it is said how many they are."""
+    from stargazer.assets.keyvalues import fields_text  # here: --help needs none of it
+
     rows = [
         [record.keyvalues["asset"], fields_text(record.keyvalues), record.name, human_size(record.size), record.cid]
         for record in records
@@ -205,6 +209,8 @@ def print_files(records: Sequence[IpFile], *, most: int | None = None) -> None:
 
 def listing(records: Sequence[IpFile]) -> str:
     """A line for each record, with its id, for a message."""
+    from stargazer.assets.keyvalues import fields_text  # here: --help needs none of it
+
     lines = [
         f"  {record.id} {record.keyvalues.get('asset', '?')} {fields_text(record.keyvalues)} "
         f"{record.name!r} {record.cid}"
@@ -274,28 +280,6 @@ def kept_traceback() -> str:
     except (OSError, StargazerError):
         return " (STARGAZER_DEBUG=1 shows the traceback)"
     return f" (traceback: {path})"
-
-
-def fields_text(keyvalues: Mapping[str, str]) -> str:
-    """What is said of a file, for people: `sample=NA12878 lane=L001`; links and what is false are left out."""
-    pairs = {
-        key: value
-        for key, value in keyvalues.items()
-        if key not in ("asset", "run_key") and not key.endswith("_cid") and value not in ("false", "[]")
-    }
-    return " ".join(f"{key}={_plain_list(value)}" for key, value in pairs.items())
-
-
-def _plain_list(value: str) -> str:
-    """A list as people write it, with commas; any other value as it is."""
-    if value.startswith('["'):
-        from stargazer.assets.keyvalues import list_text  # here: --help needs none of it
-
-        try:
-            return list_text(json.loads(value))
-        except ValueError:
-            pass
-    return value
 
 
 def option(metavar: str, text: str, **more: Any) -> dict[str, Any]:

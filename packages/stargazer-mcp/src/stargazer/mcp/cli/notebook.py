@@ -32,7 +32,7 @@ def notebook(argv: Sequence[str]) -> int:
     parser = Parser(
         "notebook",
         "[NAME] [--app] [--folder FOLDER] [--host H] [--port P] [--token-file F] [--no-browser]\n"
-        "       --list [--json]",
+        "       [--chat read|write|off] [--root DIR ...]\n       --list [--json]",
         "Copy the gallery of notebooks to a folder of yours and open marimo on it: on all of it, or on the notebook\n"
         "that is named. A notebook that you edited there stays as it is; the others are brought up to date.\n"
         "With --app, serve them for people who use them and do not change them: their code is shown, each page has a\n"
@@ -48,6 +48,16 @@ def notebook(argv: Sequence[str]) -> int:
             "--port": option("P", f"its port (default: {PORT}, or one that is free where that is taken)"),
             "--token-file": option("F", "a file with the token that is asked for"),
             "--no-browser": "open no browser: print the address only",
+            "--chat": option(
+                "read|write|off",
+                "what the model of marimo's chat may do with the store: look (default), change and run, nothing",
+            ),
+            "--root": option(
+                "DIR",
+                "a folder whose files the chat's server may read; may be given again (default: the folder of yours)",
+                action="append",
+                default=[],
+            ),
             "--list": "only list the notebooks there are",
             "--json": "print the list as JSON",
         },
@@ -64,16 +74,30 @@ def notebook(argv: Sequence[str]) -> int:
         parser.no_words(words, "--list lists all of them")
         _list(as_json=options.json)
         return 0
+    from stargazer.mcp.chat import CHOICES, marimo_command
     from stargazer.mcp.gallery import FOLDER, copy_gallery, find_notebook
 
+    if options.app and (options.chat or options.root):
+        parser.error("--chat and --root are for those who edit: an app has no chat")
+    chat = "off" if options.app else options.chat or CHOICES[0]
+    if chat not in CHOICES:
+        parser.error(f"--chat: expected {', '.join(CHOICES[:-1])} or {CHOICES[-1]}, got {chat!r}")
+    if options.root and chat == "off":
+        parser.error("--root is for the chat's server, which --chat off leaves out")
+    for root in options.root:
+        if not Path(root).expanduser().is_dir():
+            parser.error(f"--root {root!r} is no folder")
     token = _token(parser, options)
     chosen = find_notebook(words.plain[0]) if words.plain else None
-    _check_extra()
+    _check_extra(chat)
     listener = _listener(options)
     folder = Path(options.folder or FOLDER).expanduser().absolute()
     _tell(copy_gallery(folder, note))
     if not options.app:
-        _edit(folder / chosen.file if chosen else folder, listener, token, options)
+        roots = [Path(root).expanduser().absolute() for root in options.root] or [folder]
+        _edit(
+            folder / chosen.file if chosen else folder, listener, token, marimo_command(chat, roots), options
+        )
     return _serve(folder, chosen, listener, token, options)
 
 
@@ -86,13 +110,21 @@ def _list(*, as_json: bool) -> None:
         print_table(["NOTEBOOK", "TITLE"], [[each.name, each.title] for each in notebooks()])
 
 
-def _check_extra() -> None:
+def _check_extra(chat: str) -> None:
     import importlib.util
 
     from stargazer.assets import ToolError
+    from stargazer.mcp.chat import NEEDED as NEEDED_TO_CHAT
 
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ToolError(f"the notebook app needs {' and '.join(missing)}: pip install '{EXTRA}'")
+    if chat != "off" and (
+        missing := [name for name in NEEDED_TO_CHAT if importlib.util.find_spec(name) is None]
+    ):
+        raise ToolError(
+            f"the chat of notebooks needs {' and '.join(missing)}: pip install '{EXTRA}', or leave it out with "
+            "--chat off"
+        )
 
 
 def _token(parser: Parser, options: argparse.Namespace) -> str | None:
@@ -152,8 +184,18 @@ def _tell(copies: Copies) -> None:
         )
 
 
-def _edit(target: Path, listener: socket.socket, token: str | None, options: argparse.Namespace) -> NoReturn:
-    """Become marimo, with its token; what it asks others about itself is left out."""
+def _edit(
+    target: Path,
+    listener: socket.socket,
+    token: str | None,
+    marimo: Sequence[str],
+    options: argparse.Namespace,
+) -> NoReturn:
+    """Become marimo, with its token; what it asks others about itself is left out.
+
+    Args:
+        marimo: the words that start it.
+    """
     host, port = options.host or HOST, listener.getsockname()[1]
     listener.close()
     os.environ.setdefault(RUN_WHEN_OPENED, "true")
@@ -162,14 +204,12 @@ def _edit(target: Path, listener: socket.socket, token: str | None, options: arg
     quiet = []
     if token is not None:
         words += ["--token-password-file", _readable(token)]
-        quiet = [
-            "--quiet",
-            "--yes",
-        ]  # else it prints the token; and Ctrl-C would ask something that nobody sees
+        # else it prints the token; and Ctrl-C would ask something that nobody sees
+        quiet = ["--quiet", "--yes"]
         _say_address(host, port, None)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "marimo", *quiet, "edit", *words])
+    os.execv(sys.executable, [*marimo, *quiet, "edit", *words])
 
 
 def _readable(token: str) -> str:

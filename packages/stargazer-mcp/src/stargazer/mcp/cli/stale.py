@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from stargazer.assets.keyvalues import fields_text
 from stargazer.mcp import records
 from stargazer.mcp.cli.console import (
     SHOWN,
     Parser,
     count,
     escaped,
-    fields_text,
     note,
     print_json,
     print_table,

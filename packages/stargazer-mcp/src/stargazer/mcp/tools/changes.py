@@ -11,14 +11,13 @@ from pydantic import Field
 from stargazer import storage
 from stargazer.assets import AmbiguousAssetError, AssetNotFoundError, InvalidAssetError, IpFile
 from stargazer.mcp.access import Access
-from stargazer.mcp.amendments import amend_records
-from stargazer.mcp.records import as_dict, is_computed, named_registrations
+from stargazer.mcp.records import as_dict, named_registrations
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.calls import for_clients
 from stargazer.mcp.tools.consent import consent
 from stargazer.mcp.tools.files import RegisteredFile
 from stargazer.mcp.tools.limits import brief, fitting
-from stargazer.storage import Store, get_client
+from stargazer.storage import Store, amend_records, get_client, is_computed
 from typing_extensions import TypedDict
 
 from mcp.types import InputRequiredResult, ToolAnnotations
@@ -124,6 +123,6 @@ def _shown(record: IpFile) -> str:
 
 
 def _notes(store: Store, record: IpFile) -> list[str]:
-    from stargazer.mcp.notices import amended_notices
+    from stargazer.workflows import amended_notices
 
     return fitting(map(for_clients, amended_notices(store, [record])))

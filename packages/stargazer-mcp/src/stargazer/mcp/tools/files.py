@@ -12,13 +12,13 @@ from stargazer.assets import InvalidAssetError
 from stargazer.assets.addresses import is_address
 from stargazer.mcp.access import Access
 from stargazer.mcp.jobs.files import bundle_of
-from stargazer.mcp.records import as_dict, newest_records, why_none
+from stargazer.mcp.records import as_dict, why_none
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.jobs import answered
 from stargazer.mcp.tools.limits import fitting
 from stargazer.storage import bundles as storage_bundles
-from stargazer.storage import get_client, maintenance
+from stargazer.storage import find_page, get_client, maintenance
 from typing_extensions import TypedDict
 
 from mcp.types import ToolAnnotations
@@ -104,10 +104,10 @@ def register(server: FastMCP, access: Access) -> None:
         with told():
             wanted = {key: _values(key, value) for key, value in filters.items()}
             total, records = await asyncio.to_thread(
-                lambda: newest_records(get_client().store, wanted, limit, offset)
+                lambda: find_page(get_client().store, wanted, limit, offset)
             )
             dropped = await asyncio.to_thread(lambda: maintenance.evicted(get_client().store))
-            files = fitting(as_dict(record, dropped) for record in reversed(records))[::-1]
+            files = fitting(as_dict(record, dropped) for record in records)[::-1]
             answer: FileList = {"total": total, "files": files}
             if (older := max(total - offset, 0) - len(files)) > 0:
                 answer["note"] = (

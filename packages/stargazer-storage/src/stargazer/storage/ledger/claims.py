@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from stargazer.storage.index.records import Index
 
-__all__ = ["Claims", "Statement", "document_record", "edges_of", "ended_by", "is_registered", "select_superseded",
-           "statements_of", "successor_of", "supersessions_of", "time_of"]  # fmt: skip
+__all__ = ["SUPERSEDED", "Claims", "Statement", "document_record", "edges_of", "ended_by", "is_registered",
+           "select_superseded", "statements_of", "successor_of", "supersessions_of", "time_of"]  # fmt: skip
 
 _NO_TIME = "1970-01-01T00:00:00Z"  # of what a document without a time claims
 _AT_ONCE = 200  # records asked for by id: each that is found is compared with all that were asked for
@@ -63,6 +63,14 @@ WITH RECURSIVE before(id, record) AS (
     UNION SELECT before.id, amended.record FROM amended JOIN before ON amended.became = before.record)
 SELECT DISTINCT before.id FROM superseded JOIN before USING(record) WHERE NOT ended
 """
+
+SUPERSEDED = """
+WITH RECURSIVE after(record) AS (
+    SELECT record FROM superseded WHERE NOT ended
+    UNION SELECT amended.became FROM amended JOIN after USING(record))
+SELECT record FROM after
+"""
+"""SQL of the ids of all records that are superseded, under whatever metadata."""
 
 
 @attrs.frozen

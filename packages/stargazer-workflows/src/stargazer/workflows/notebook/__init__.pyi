@@ -1,5 +1,8 @@
 from ._progress import progress
+from ._upload import upload
 from .app import explained, html_page, plain, shown, stop
+from .app_environment import marimo_env
+from .asset_table import asset_table
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
     COLOURS,
@@ -22,6 +25,7 @@ from .choices import (
     run_choices,
 )
 from .figures import binned, coverage_rows, read_summary, sample_figures
+from .genome import call_locus, calls_in_region, genome_browser
 from .lineage import lineage_graph
 from .needs import require_extra, require_records
 from .place import execution_place
@@ -35,9 +39,12 @@ __all__ = [
     "TYPES",
     "Calls",
     "Cells",
+    "asset_table",
     "begin_run",
     "binned",
+    "call_locus",
     "caller_choices",
+    "calls_in_region",
     "cell_samples",
     "cells_refusal",
     "cluster_counts",
@@ -47,11 +54,13 @@ __all__ = [
     "draw_umap",
     "execution_place",
     "explained",
+    "genome_browser",
     "germline_refusal",
     "germline_samples",
     "html_page",
     "latest_run",
     "lineage_graph",
+    "marimo_env",
     "markers_of",
     "open_cells",
     "open_result",
@@ -70,4 +79,5 @@ __all__ = [
     "sample_figures",
     "shown",
     "stop",
+    "upload",
 ]

@@ -12,7 +12,18 @@ from typing import Any
 
 from stargazer.assets import ConfigurationError, StargazerError
 
-__all__ = ["as_html", "explained", "html_page", "is_shown", "marimo", "plain", "shown", "stop", "tell"]
+__all__ = [
+    "as_html",
+    "explained",
+    "html_page",
+    "is_shown",
+    "marimo",
+    "of_the_extra",
+    "plain",
+    "shown",
+    "stop",
+    "tell",
+]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a page in a frame may load: nothing that is not in it."""
@@ -28,14 +39,21 @@ def marimo() -> Any:
     Raises:
         ConfigurationError: it is not installed.
     """
-    try:
+    with of_the_extra():
         import marimo
+    return marimo
+
+
+@contextmanager
+def of_the_extra() -> Iterator[None]:
+    """Say what installs a module that is imported within, where it is missing."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"stargazer.workflows.notebook needs {error.name}, which is not installed: "
             "pip install 'stargazer-workflows[notebook]'"
         ) from error
-    return marimo
 
 
 def is_shown() -> bool:

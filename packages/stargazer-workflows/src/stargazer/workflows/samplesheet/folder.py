@@ -15,7 +15,7 @@ from stargazer.assets import FormatError, InvalidAssetError
 from stargazer.storage import folder_parts, mates
 from stargazer.workflows.samplesheet.sheet import ILLUMINA, SheetRow
 
-__all__ = ["samplesheet_of"]
+__all__ = ["named_reads", "samplesheet_of"]
 
 FASTQ = re.compile(r".+\.f(?:ast)?q(?:\.gz)?", re.IGNORECASE | re.DOTALL)
 INDEX_READS = re.compile(r".+_I[12](?:_\d{3})?\.f(?:ast)?q(?:\.gz)?", re.IGNORECASE | re.DOTALL)
@@ -116,15 +116,24 @@ def _reads(paths: list[Path], notes: list[str]) -> list[SheetRow]:
     for first, second in pairs.items():
         both = zip(first.name, second.name, strict=True)
         alike = "".join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], both))
-        match = ILLUMINA.fullmatch(first.name) or BEFORE_MATE.fullmatch(alike)
-        sample = (match["sample"] if match else "") or _absolute(first).parent.name
+        sample, lane = named_reads(first.name, alike)
+        sample = sample or _absolute(first).parent.name
         if sample == "Undetermined":
             notes.append(f"left out: {str(first)!r} and its mates, which no sample was found for")
             continue
-        lane = (match["lane"] if match else "") or ""
         row = SheetRow(sample=sample, patient=sample, lane=lane, fastq_1=first, fastq_2=second)
         of_sample[sample].append(row)
     return [row for rows in of_sample.values() for row in _with_lanes(rows, notes)]
+
+
+def named_reads(name: str, before_mate: str) -> tuple[str, str]:
+    """The sample and the lane that the name of a FASTQ file tells; empty where it does not.
+
+    Args:
+        before_mate: what the name has before the 1 or 2 by which mates differ.
+    """
+    match = ILLUMINA.fullmatch(name) or BEFORE_MATE.fullmatch(before_mate)
+    return (match["sample"] or "", match["lane"] or "") if match else ("", "")
 
 
 def _with_lanes(rows: list[SheetRow], notes: list[str]) -> Iterator[SheetRow]:

@@ -1,17 +1,21 @@
-"""Corrects the metadata of registered files, for the command and the server alike."""
+"""Corrects the metadata of registered files, for the command, the server and notebooks alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stargazer import assets, storage
+from stargazer import assets
 from stargazer.assets import FormatError, InvalidAssetError
-from stargazer.mcp.records import computed_pairs
+from stargazer.storage._add import check_pairs, field_text
+from stargazer.storage.additions import Addition
+from stargazer.storage.changes import amend
+from stargazer.storage.checks import checked_one_by_one
+from stargazer.storage.search import computed_pairs
 
 if TYPE_CHECKING:
     from stargazer.assets import Asset, IpFile
-    from stargazer.storage import Store
+    from stargazer.storage.store import Store
 
 __all__ = ["amend_records"]
 
@@ -33,7 +37,7 @@ def amend_records(store: Store, records: Sequence[IpFile], pairs: Mapping[str, A
     changes = _changes(store, records, pairs)
     _refuse_computed(store, records, changes)
     _check(store, records, changes)
-    amended = [storage.amend(store, record, change) for record, change in zip(records, changes, strict=True)]
+    amended = [amend(store, record, change) for record, change in zip(records, changes, strict=True)]
     store.hand_over([])  # what waits to be sent elsewhere
     return amended
 
@@ -52,10 +56,10 @@ def _changes(
             "what a file is cannot be amended: take the record back (`stargazer rm ID`), and add the file as what it is"
         )
     changes = {key: None if value == "" else value for key, value in pairs.items()}
-    storage.check_pairs(list(dict.fromkeys(kinds)), changes, store)
+    check_pairs(list(dict.fromkeys(kinds)), changes, store)
     return [
         {
-            key: None if value is None else storage.field_text(kind, key, value)
+            key: None if value is None else field_text(kind, key, value)
             for key, value in changes.items()
             if key in kind.fields()
         }
@@ -106,11 +110,11 @@ def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
 def _complaints(store: Store, records: Sequence[IpFile], described: Sequence[Asset]) -> list[str]:
     """What the checks of registration say of files that are here."""
     items = [
-        storage.Addition(path=record.path, asset=asset, name=record.name)
+        Addition(path=record.path, asset=asset, name=record.name)
         for record, asset in zip(records, described, strict=True)
         if record.path is not None and record.path.exists()
     ]
-    found = [said for _, checked in storage.checked_one_by_one(items, store.query) for said in checked.forced]
+    found = [said for _, checked in checked_one_by_one(items, store.query) for said in checked.forced]
     for item in items:  # the store's name of a file is its CID
         found = [said.replace(item.path.name, item.title) for said in found]
     return list(dict.fromkeys(found))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from stargazer.assets import R1, R2, Asset, FormatError, IpFile
 from stargazer.assets.formats import ambiguity_notes, first_reads, name_of, small_contigs
-from stargazer.mcp.cli.console import fields_text
+from stargazer.assets.keyvalues import fields_text
+from stargazer.workflows.lanes import fullest, is_said_by, same_lane, to_be_named
 
 if TYPE_CHECKING:
     from stargazer.storage import Store
@@ -53,8 +54,6 @@ def amended_notices(store: Store, records: Sequence[IpFile]) -> list[str]:
 
 def _parted(store: Store, record: IpFile) -> list[str]:
     """Whether the mates that are linked are said to be of another sample or library."""
-    from stargazer.workflows import same_lane
-
     reads = Asset.from_record(record)
     if isinstance(reads, R1):
         mates: Sequence[R1 | R2] = _reads(R2, store.query({"asset": "r2", "r1_cid": record.cid}))
@@ -140,8 +139,6 @@ def _ambiguity(record: IpFile) -> list[str]:
 
 def _contradicts(record: IpFile, other: IpFile) -> bool:
     """Whether the same reads are said to be of two samples or lanes."""
-    from stargazer.workflows import is_said_by
-
     one, two = Asset.from_record(record), Asset.from_record(other)
     if not isinstance(one, R1 | R2) or not isinstance(two, R1 | R2):
         return record.keyvalues.get("sample") != other.keyvalues.get("sample")
@@ -152,8 +149,6 @@ def _same_lane(store: Store, record: IpFile) -> list[str]:
     """Whether the sample of first reads has others of the same library and lane, which is most often none."""
     if record.keyvalues.get("asset") != "r1":
         return []
-    from stargazer.workflows import fullest, to_be_named
-
     of_sample = {"sample": record.keyvalues.get("sample", "")}
     first = fullest(_reads(R1, store.query({"asset": "r1", **of_sample})))
     lane_of = record.keyvalues.get("library"), record.keyvalues.get("lane")
