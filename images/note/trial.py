@@ -112,6 +112,10 @@ class Trial:
         self.name = f"stargazer-note-{secrets.token_hex(4)}"
         self.token = secrets.token_hex(16)
         self.started = 0.0
+        self.shared = folder / "shared"
+        self.shared.mkdir()
+        self.shared.chmod(0o777)
+        shutil.copy(HERE / "relay.py", self.shared)
 
     def checks(self) -> dict[str, Callable[[], None]]:
         """All of them, in an order in which each finds what those before it left on the volume."""
@@ -137,12 +141,8 @@ class Trial:
     def container(self, *options: str, words: tuple[str, ...] = ()) -> Iterator[Container]:
         """The image without a network, on the volume, with the token of this trial; reached through relays."""
         began = time.monotonic()
-        shared = self.folder / "shared"
-        shared.mkdir(exist_ok=True)
-        shared.chmod(0o777)
-        shutil.copy(HERE / "relay.py", shared)
         os.environ["STARGAZER_NOTEBOOK_TOKEN"] = self.token
-        mounts = ("--volume", f"{self.name}:/data", "--volume", f"{shared}:/shared")
+        mounts = ("--volume", f"{self.name}:/data", "--volume", f"{self.shared}:/shared")
         run(
             *("podman", "run", "--detach", "--no-healthcheck", "--name", self.name, *CONFINED, *mounts),
             *("--env", "STARGAZER_NOTEBOOK_TOKEN", *options, self.tag, *words),
@@ -152,7 +152,7 @@ class Trial:
             relay = ("python", "/shared/relay.py", "/shared/socket", "8080")
             run("podman", "exec", "--detach", self.name, *relay)
             port = str(free_port())
-            outside = subprocess.Popen([sys.executable, HERE / "relay.py", port, shared / "socket"])
+            outside = subprocess.Popen([sys.executable, HERE / "relay.py", port, self.shared / "socket"])
             found = Container(self.name, f"http://127.0.0.1:{port}")
             wait_for(lambda: status(f"{found.url}/health") == 200, "the image answers")
             self.started = self.started or time.monotonic() - began
@@ -213,11 +213,11 @@ class Trial:
 
     def germline(self) -> None:
         """The notebook in Chromium: its buttons simulate and call, and what came of it is drawn."""
-        sys.path.insert(0, str(TESTS))
-        try:
-            from notebook_browser import drawn, open_page, settled
-        finally:
-            sys.path.remove(str(TESTS))
+        sys.path.append(str(TESTS))
+        from notebook_browser import CHROMIUM, drawn, open_page, settled
+
+        if not any(map(shutil.which, CHROMIUM)):
+            raise SmokeError(f"no browser: none of {', '.join(CHROMIUM)}")
         with self.container() as started:
             address = f"{started.url}/?file=germline.py&access_token={self.token}"
             with open_page(address) as opened:
@@ -261,7 +261,7 @@ class Trial:
         """Both ways to serve notebooks to people who do not change them ask for the token, and list or show them."""
         alone = ("marimo", "run", "/data/notebooks/results.py", "--include-code", "--headless")
         listening = ("--host", "0.0.0.0", "--port", "8080", "--token-password-file", "/shared/token")
-        token = self.folder / "shared" / "token"
+        token = self.shared / "token"
         for words in (("app",), (*alone, *listening)):
             token.write_text(self.token)
             with self.container(words=words) as started:
