@@ -1,4 +1,4 @@
-"""Try the chat image from inside, without a network: `build.py` runs it as the image's own user.
+"""Try the chat image from inside, without a network: `trial.py` runs it as the image's own user.
 
 Both clients list the server as connected. A plain MCP client registers a file, runs a workflow and reads how its result
 came to be. Both clients let a model call a tool: a model that is a few lines of this file, on the loopback interface.
@@ -12,28 +12,20 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from checks import SmokeError, plain_user, run_checks
 from fastmcp import Client
 
 CONFIG = json.loads(Path("/etc/claude-code/managed-mcp.json").read_text())
 QUESTION = "Which references are registered?"
 CALL = {"filters": {"asset": "reference"}}
-UNWANTED = ("cc", "gcc", "git", "node", "npm", "uv")
-"""Programs of a developer; a base may have apt, which nobody but root can use."""
-SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|API_KEY|_JWT)")
-
-
-class SmokeError(Exception):
-    """The image is not what it should be."""
 
 
 class Model(BaseHTTPRequestHandler):
@@ -135,17 +127,6 @@ def write_reference() -> None:
     Path("tiny.fa").write_text(">chr1\n" + "ACGTTGCAAC" * 50 + "\n")
 
 
-def nobody_special() -> None:
-    """The user is not root and cannot become it, and neither secrets nor tools of a developer are there."""
-    if os.getuid() == 0:
-        raise SmokeError("the image runs as root")
-    writable = [path for path in ("/etc", "/opt/stargazer", "/usr/local/bin") if os.access(path, os.W_OK)]
-    found = [name for name in UNWANTED if shutil.which(name)]
-    secrets = [name for name in os.environ if SECRET.search(name)]
-    if writable or found or secrets:
-        raise SmokeError(f"writable: {writable}, programs: {found}, secrets: {secrets}")
-
-
 def listed_by_claude() -> None:
     """Claude Code says that the server is connected."""
     expect(r"stargazer: .*serve - . Connected", told("claude", "mcp", "list"))
@@ -228,7 +209,7 @@ def main() -> int:
     url = f"http://127.0.0.1:{model.server_port}"
     write_reference()
     checks: dict[str, Callable[[], None]] = {
-        "an end user's image: not root, no tools of a developer, no secret": nobody_special,
+        "an end user's image: not root, no tools of a developer, no secret": plain_user,
         "claude mcp list: connected": listed_by_claude,
         "opencode mcp list: connected": listed_by_opencode,
         "a plain MCP client registers, runs and asks why": lambda: asyncio.run(plain_client()),
@@ -236,18 +217,7 @@ def main() -> int:
         "a model calls a tool through OpenCode": lambda: model_of_opencode(url),
         "the demos": demos,
     }
-    failed = 0
-    for name, check in checks.items():
-        began = time.monotonic()
-        try:
-            check()
-            said = "ok"
-        except Exception as error:
-            failed += 1
-            said = f"FAILED: {error}"
-        print(f"{time.monotonic() - began:5.1f} s  {name}: {said}", flush=True)
-    print(f"smoke: {len(checks) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return run_checks(checks)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,27 @@
-"""A provider of models that is none: it speaks the protocol of OpenAI, calls a tool, and says what the tool answered."""
+"""A provider of models that is none: it speaks OpenAI's protocol, calls a tool, and says the answer; and the chat."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-__all__ = ["KEY", "Endpoint", "endpoint"]
+from stargazer.mcp.chat import marimo_command
+
+from .notebook_browser import SECONDS, Served, started
+
+__all__ = ["KEY", "Endpoint", "answer_of", "endpoint", "opened", "settled_status"]
 
 KEY = "sk-of-the-user-0123456789"
 TOOL = "query_files"
+NOTEBOOK = "import marimo\n\napp = marimo.App()\n\n@app.cell\ndef _():\n    1\n    return\n"
 
 
 class Endpoint:
@@ -88,7 +97,7 @@ def endpoint() -> Iterator[Endpoint]:
                 self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
             self.wfile.write(b"data: [DONE]\n\n")
 
-        def log_message(self, format: str, *values: Any) -> None:
+        def log_message(self, *values: Any) -> None:
             """Nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -101,3 +110,59 @@ def endpoint() -> Iterator[Endpoint]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Path, home: Path, *, config: str = "", chat: str = "read", words: tuple[str, ...] = ()
+) -> Iterator[Served]:
+    """A notebook of this folder in the editor, with the chat."""
+    notebook, token = folder / "notebook.py", secrets.token_urlsafe(16)
+    notebook.write_text(NOTEBOOK)
+    command = marimo_command(chat, [folder])
+    command = [
+        *command[:-1],
+        *words,
+        *command[-1:],
+        "--yes",
+        "edit",
+        str(notebook),
+        "--headless",
+        "--no-sandbox",
+    ]
+    command += ["--skip-update-check", "--no-skew-protection", "--token-password", token]
+    with started(command, folder, home=home, config=config) as served:
+        yield Served(f"{served.url}/?access_token={token}", served.process, served.log)
+
+
+def asked(served: Served, path: str, body: dict[str, Any] | None = None, session: str = "") -> str:
+    """What marimo answers."""
+    base, _, token = served.url.partition("/?")
+    request = urllib.request.Request(
+        f"{base}{path}?{token}",
+        data=json.dumps(body).encode() if body is not None else None,
+        headers={"Content-Type": "application/json", "Marimo-Session-Id": session},
+    )
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+        return str(answer.read().decode())
+
+
+def settled_status(served: Served) -> dict[str, str]:
+    """The servers of the chat, once none is on its way."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        found: dict[str, str] = json.loads(asked(served, "/api/ai/mcp/status"))["servers"]
+        if found and "pending" not in found.values():
+            return found
+        assert time.monotonic() < deadline, served.told()
+        time.sleep(0.1)
+
+
+def answer_of(served: Served, question: str) -> str:
+    """What the chat's panel is told in answer to a question."""
+    from websockets.sync.client import connect
+
+    base, _, token = served.url.partition("/?")
+    with connect(f"{base.replace('http', 'ws')}/ws?session_id=s_123456&{token}", max_size=None):
+        message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": question}]}
+        return asked(served, "/api/ai/chat", {"includeOtherCode": "", "uiMessages": [message]}, "s_123456")

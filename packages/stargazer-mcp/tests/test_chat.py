@@ -2,73 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import secrets
 import subprocess
 import sys
-import time
 import tomllib
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.mcp.chat import marimo_command, settings
+from stargazer.mcp.chat import below_the_users, marimo_command, settings
 from stargazer.mcp.cli import main
 
-from .chat_endpoint import KEY, Endpoint, endpoint
-from .notebook_browser import SECONDS, Served, started
+from .chat_endpoint import KEY, Endpoint, answer_of, endpoint, opened, settled_status
 
 pytest.importorskip("marimo", reason="no marimo: hatch run test has it")
-NOTEBOOK = "import marimo\n\napp = marimo.App()\n\n@app.cell\ndef _():\n    1\n    return\n"
-SHOWN = """
-import json, os, sys
-from pathlib import Path
-from stargazer.mcp.chat import below_the_users, settings
-below_the_users(settings(["--root", ".", "--read-only"]))
-from marimo._config.manager import get_default_config_manager
-manager = get_default_config_manager(current_path=os.getcwd())
-if len(sys.argv) > 1:
-    manager.save_config(json.loads(sys.argv[1]))
-    manager = get_default_config_manager(current_path=os.getcwd())
-print(json.dumps({"all": manager.get_config(), "user": manager.get_user_config()}))
-"""
+WORDS = ["--root", ".", "--read-only"]
 
 
 class Desk:
-    """A user's folder, with their settings of marimo."""
+    """A user's folder, with their settings of marimo, in this process."""
 
     def __init__(self, root: Path):
         self.folder, self.file = root / "here", root / "config" / "marimo" / "marimo.toml"
         self.folder.mkdir()
         self.file.parent.mkdir(parents=True)
-        self.env = {**os.environ, "HOME": str(root), "XDG_CONFIG_HOME": str(root / "config")}
 
     def resolved(self, user: str, save: dict[str, Any] | None = None) -> dict[str, Any]:
         """What marimo goes by, after it has saved something or not."""
+        from marimo._config import manager
+
         self.file.write_text(user)
-        words = [json.dumps(save)] if save else []
-        done = subprocess.run(
-            [sys.executable, "-c", SHOWN, *words],
-            cwd=self.folder, env=self.env, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        found: dict[str, Any] = json.loads(done.stdout)
-        assert KEY not in done.stdout + done.stderr
-        return found
+        if save:
+            manager.get_default_config_manager(current_path=str(self.folder)).save_config(save)
+        found = manager.get_default_config_manager(current_path=str(self.folder))
+        return {"all": found.get_config(), "user": found.get_user_config()}
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    from marimo._config import manager, utils
+
+    found = Desk(tmp_path)
+    monkeypatch.chdir(found.folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(manager, "MarimoConfigManager", manager.MarimoConfigManager)  # what it is afterwards
+    below_the_users(settings(WORDS))
+    utils.get_user_config_path.cache_clear()
+    yield found
+    utils.get_user_config_path.cache_clear()
 
 
 def test_what_the_user_has_not_set_is_ours(desk: Desk) -> None:
-    own = settings(["--root", ".", "--read-only"])
+    own = settings(WORDS)
     for found in desk.resolved(f'[ai.open_ai]\napi_key = "{KEY}"\n').values():
         assert found["ai"]["rules"] == own["ai"]["rules"]
         assert found["ai"]["mode"] == "ask"
@@ -112,7 +100,7 @@ def test_tables_that_are_none_are_the_users_too(desk: Desk) -> None:
 
 
 def test_what_is_saved_from_the_page_is_the_users_alone(desk: Desk) -> None:
-    own = settings(["--root", ".", "--read-only"])
+    own = settings(WORDS)
     user = f'[ai.open_ai]\napi_key = "{KEY}"\n[mcp.mcpServers.other]\ncommand = "other"\n'
     sent = {
         "display": {"theme": "dark"},
@@ -171,62 +159,6 @@ def test_without_the_extra_it_says_what_brings_it_or_leaves_it_out(tmp_path: Pat
     assert not (tmp_path / "new").exists()
 
 
-@contextlib.contextmanager
-def opened(
-    folder: Path, home: Path, *, config: str = "", chat: str = "read", words: tuple[str, ...] = ()
-) -> Iterator[Served]:
-    """A notebook of this folder in the editor, with the chat."""
-    notebook, token = folder / "notebook.py", secrets.token_urlsafe(16)
-    notebook.write_text(NOTEBOOK)
-    command = marimo_command(chat, [folder])
-    command = [
-        *command[:-1],
-        *words,
-        *command[-1:],
-        "--yes",
-        "edit",
-        str(notebook),
-        "--headless",
-        "--no-sandbox",
-    ]
-    command += ["--skip-update-check", "--no-skew-protection", "--token-password", token]
-    with started(command, folder, home=home, config=config) as served:
-        yield Served(f"{served.url}/?access_token={token}", served.process, served.log)
-
-
-def asked(served: Served, path: str, body: dict[str, Any] | None = None, session: str = "") -> str:
-    """What marimo answers."""
-    base, _, token = served.url.partition("/?")
-    request = urllib.request.Request(
-        f"{base}{path}?{token}",
-        data=json.dumps(body).encode() if body is not None else None,
-        headers={"Content-Type": "application/json", "Marimo-Session-Id": session},
-    )
-    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-        return str(answer.read().decode())
-
-
-def settled_status(served: Served) -> dict[str, str]:
-    """The servers of the chat, once none is on its way."""
-    deadline = time.monotonic() + SECONDS
-    while True:
-        found: dict[str, str] = json.loads(asked(served, "/api/ai/mcp/status"))["servers"]
-        if found and "pending" not in found.values():
-            return found
-        assert time.monotonic() < deadline, served.told()
-        time.sleep(0.1)
-
-
-def answer_of(served: Served, question: str) -> str:
-    """What the chat's panel is told in answer to a question."""
-    from websockets.sync.client import connect
-
-    base, _, token = served.url.partition("/?")
-    with connect(f"{base.replace('http', 'ws')}/ws?session_id=s_123456&{token}", max_size=None):
-        message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": question}]}
-        return asked(served, "/api/ai/chat", {"includeOtherCode": "", "uiMessages": [message]}, "s_123456")
-
-
 @pytest.fixture
 def provider() -> Iterator[Endpoint]:
     with endpoint() as served:
@@ -254,9 +186,3 @@ def test_a_question_reaches_the_store_and_its_answer_the_chat(
     assert KEY not in log
     assert KEY not in told
     assert {*os.listdir(folder)} - {"__marimo__"} == {"notebook.py"}
-
-
-def test_a_server_that_cannot_start_leaves_the_notebook_alone(tmp_path: Path, provider: Endpoint) -> None:
-    with opened(tmp_path, tmp_path / "home", config=provider.config(), words=("--http-port",)) as served:
-        assert settled_status(served) == {"stargazer": "failed"}
-        assert "There is no such tool." in answer_of(served, "Which references are there?")

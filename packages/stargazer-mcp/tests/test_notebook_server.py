@@ -189,9 +189,11 @@ def said(client: httpx.Client, notebook: str, session: str, **headers: str) -> s
 def test_what_one_visitor_types_no_other_can_have(folder: Path) -> None:
     with notebook(folder, "--app", "--token-file", str(token_file(folder.parent))) as served:
         sessions: list[str] = []
+        files: list[str] = []
         with open_page(f"{served.url}/?access_token={TOKEN}") as opened:
             page = opened.page
             page.on("websocket", lambda each: sessions.extend(re.findall(r"session_id=(\w+)", each.url)))
+            page.on("request", lambda each: files.extend([each.url] if "/@file/" in each.url else []))
             page.get_by_text("Typed <b>words</b>").click()
             settled(page)
             page.get_by_label("Word").fill(SECRET)
@@ -204,6 +206,8 @@ def test_what_one_visitor_types_no_other_can_have(folder: Path) -> None:
             opened.assert_well()
 
             session = sessions[-1]
+            files.append(download.value.url)
+            assert "/@file/" in files[-1], files
             other = visitor(served.url)
             assert other.cookies != {each["name"]: each.get("value") for each in page.context.cookies()}
             assert SECRET not in other.get("/notebooks/words/").text
@@ -217,8 +221,8 @@ def test_what_one_visitor_types_no_other_can_have(folder: Path) -> None:
                 answer = other.post(f"/notebooks/words/api/{path}", json=body, headers=call)
                 assert answer.status_code == 403, path
                 assert SECRET not in answer.text
-            size = len(SECRET)
-            assert other.get(f"/notebooks/words/@file/{size}-1-abcdefgh.txt").status_code == 404
+            for file in files:
+                assert other.get(file).status_code == 403, file
             assert said(other, "words", "s_other2", Origin="http://evil.example") is None
 
             page.context.clear_cookies()

@@ -98,6 +98,21 @@ function parsed(locus) {
   return { chr, start: Number(start) - 1, end: Number(end) };
 }
 
+/** Goes where somebody who types into the browser's own box wants: to a contig, or a part of one. */
+async function search(browser, text) {
+  const asked = text.trim();
+  const whole = await browser.genome.loadChromosome(asked);
+  const [, name, from, to] = asked.match(/^(.*):([\d,]+)(?:-([\d,]+))?$/) ?? [];
+  const part = whole ? undefined : name && (await browser.genome.loadChromosome(name));
+  if (!whole && !part) return false;
+  const [start, end] = [from ?? "1", to ?? from ?? "1"].map((number) => Number(number.replaceAll(",", "")));
+  const around = to ? 0 : 60;
+  const locus = whole
+    ? { chr: whole.name, start: 0, end: whole.bpLength }
+    : { chr: part.name, start: Math.max(0, start - 1 - around), end: Math.min(part.bpLength, end + around) };
+  return locus.start < locus.end && browser.updateLoci([locus]);
+}
+
 async function shown(element, signal) {
   while (!(element.isConnected && element.offsetWidth > 0) && !signal.aborted)
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -171,6 +186,7 @@ async function render({ model, el }) {
       });
       if (aborted.signal.aborted) return igv.removeBrowser(browser);
       await browser.updateLoci([parsed(first)]);
+      browser.search = (text) => search(browser, text);
       browser.on("trackclick", details);
       browser.on("locuschange", told);
       for (const { file, index, ...track } of model.get("tracks"))

@@ -23,8 +23,9 @@ HEALTH = "/health"
 PARAMETER = "access_token"
 FORM = "application/x-www-form-urlencoded"
 LONGEST = 4096  # bytes of a form with a token
-SESSIONS = 100_000  # of which it is known whose they are
+MOST = 100_000  # sessions and their files of which it is known whose they are
 SESSION_HEADER, SESSION_PARAMETER = "marimo-session-id", "session_id"
+FILES, EMPTY = "/@file/", "0-"
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
@@ -44,7 +45,7 @@ class Guard:
 
     The token comes once, in the address or by the form that who has none sees. The browser then has a cookie instead,
     which holds for this process. Programs send it as `Authorization: Bearer`. What a page of another site sends is
-    refused. A session of marimo belongs to the visitor who opened it.
+    refused. A session of marimo belongs to the visitor who opened it, and so do the files that marimo keeps for it.
 
     Args:
         app: what is guarded.
@@ -55,7 +56,7 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str, port: int):
         self._app, self._token, self._key = app, digest(token), secrets.token_bytes(32)
         self._cookie = f"stargazer_notebook_{port}"
-        self._sessions: OrderedDict[str, str] = OrderedDict()
+        self._owners: OrderedDict[str, str] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it."""
@@ -70,7 +71,7 @@ class Guard:
         elif PARAMETER in asked.query_params and scope["type"] == "http":
             await self._to_address(scope)(scope, receive, send)
         elif not self._may_use(asked, visitor):
-            await _refuse(scope, receive, send, _refusal("This session is somebody else's.", 403))
+            await _refuse(scope, receive, send, _refusal("This is of somebody else's session.", 403))
         else:
             await self._app(scope, receive, send)
 
@@ -119,15 +120,20 @@ class Guard:
         return RedirectResponse(path + (f"?{left}" if left else ""), 303, headers=HEADERS)
 
     def _may_use(self, asked: HTTPConnection, visitor: str) -> bool:
-        """Whether a session that is named is the visitor's; one that is not known becomes theirs."""
-        named = {asked.headers.get(SESSION_HEADER), asked.query_params.get(SESSION_PARAMETER)} - {None}
-        for session in named:
-            owner = self._sessions.setdefault(str(session), visitor)
-            self._sessions.move_to_end(str(session))
+        """Whether what is named of a session is the visitor's; what is not known becomes theirs.
+
+        The page of a session is the first to ask for its files: their names are random, and nobody else is told them.
+        """
+        file = asked.scope["path"].partition(FILES)[2]
+        file = "" if file.startswith(EMPTY) else file  # which all sessions share
+        named = (asked.headers.get(SESSION_HEADER), asked.query_params.get(SESSION_PARAMETER), file)
+        for name in filter(None, named):
+            owner = self._owners.setdefault(name, visitor)
+            self._owners.move_to_end(name)
             if owner != visitor:
                 return False
-        while len(self._sessions) > SESSIONS:
-            self._sessions.popitem(last=False)
+        while len(self._owners) > MOST:
+            self._owners.popitem(last=False)
         return True
 
 

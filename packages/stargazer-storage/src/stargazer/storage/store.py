@@ -14,6 +14,7 @@ import shutil
 import time
 import types
 import warnings
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -54,6 +55,8 @@ from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.outbox import Account, Outbox, Sent
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from stargazer.storage.download.http import Progress
     from stargazer.storage.download.sources import Source
 
@@ -169,6 +172,7 @@ class Store:
         self.verified = verified.Verified(objects, index)
         self.root = objects.root
         self.is_checked = self.is_open = False
+        self._answered: tuple[object, array[int]] = ((), array("q"))
 
     @property
     def views(self) -> Path:
@@ -270,16 +274,24 @@ class Store:
         if public is not None:
             where += f" AND {_with_id(outbox.PUBLIC, excluded=not public)}"
         way = "DESC" if descending else "ASC"
+        sql = f"""SELECT seq FROM docs WHERE {where}
+            ORDER BY json_extract(body, '$.{order}') {way}, seq {way}"""
         with self.index.reading() as connection:
-            ((total,),) = connection.execute(f"SELECT count(*) FROM docs WHERE {where}", values)
-            sql = f"""SELECT seq FROM docs WHERE {where}
-                ORDER BY json_extract(body, '$.{order}') {way}, seq {way} LIMIT ? OFFSET ?"""
-            wanted = [seq for (seq,) in connection.execute(sql, (*values, limit, offset))]
+            found = self._found_before(connection, sql, values)
             bodies = connection.execute(
                 "SELECT body FROM json_each(?) JOIN docs ON seq = value ORDER BY json_each.key",
-                [json.dumps(wanted)],
+                [json.dumps(found[offset : offset + limit].tolist())],
             ).fetchall()
-        return total, [self._ipfile(json.loads(body)) for (body,) in bodies]
+        return len(found), [self._ipfile(json.loads(body)) for (body,) in bodies]
+
+    def _found_before(self, connection: sqlite3.Connection, sql: str, values: Sequence[str]) -> array[int]:
+        """The numbers that a SELECT gives; the last answer is kept until the index changes, for who turns pages."""
+        ((version,),) = connection.execute("PRAGMA data_version")  # changes of others; total_changes: our own
+        question = (connection, version, connection.total_changes, sql, tuple(values))
+        if self._answered[0] != question or connection.in_transaction:  # which may be undone
+            found = array("q", (seq for (seq,) in connection.execute(sql, values)))
+            self._answered = (question, found)
+        return self._answered[1]
 
     def type_counts(self) -> dict[str, int]:
         """How many records of this machine each type has that has any; superseded ones and provenance do not count."""

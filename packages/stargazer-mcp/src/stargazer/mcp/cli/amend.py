@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.records import as_dict
-from stargazer.storage import amend_records
 
 __all__ = ["amend"]
 
@@ -32,7 +32,7 @@ def amend(argv: Sequence[str]) -> None:
     store = existing()
     found = [one_record(store, word) for word in words.plain]
     records = list({record.id: record for record in found}.values())
-    amended = amend_records(store, records, pairs)
+    amended = storage.amend_records(store, records, pairs)
     if words.options.json:
         print_json([as_dict(record) for record in amended])
         return

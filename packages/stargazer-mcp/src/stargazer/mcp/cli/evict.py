@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
+from stargazer import storage
 from stargazer.mcp.cli.console import (
     SHOWN,
     Parser,
@@ -22,7 +23,7 @@ from stargazer.mcp.cli.console import (
 )
 from stargazer.mcp.cli.progress import working
 from stargazer.mcp.cli.selection import folder_of_store, named_records
-from stargazer.storage import find_records, maintenance
+from stargazer.storage import maintenance
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
@@ -56,7 +57,7 @@ def evict(argv: Sequence[str]) -> int:
     larger = parser.parse_bytes("--larger-than", options.larger_than) if options.larger_than else None
 
     store = folder_of_store()
-    found = named_records(store, words.plain) if words.plain else find_records(store, words.pairs)
+    found = named_records(store, words.plain) if words.plain else storage.find_records(store, words.pairs)
     records = [record for record in found if _is_meant(record, older, larger)]
     with working("asking who else has these files"):
         report = maintenance.evict(store, records, force=options.force, dry_run=options.dry_run, tell=note)

@@ -8,7 +8,7 @@ from stargazer import storage
 from stargazer.mcp.cli.console import Parser, count, human_size, note, print_json, print_text
 from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
-from stargazer.storage import find_records, pinata
+from stargazer.storage import pinata
 
 __all__ = ["pull"]
 
@@ -32,7 +32,7 @@ def pull(argv: Sequence[str]) -> int:
 
     store = storage.get_client().store
     pinata.account_of(store)  # before anything is asked of it
-    records = find_records(store, {}) if words.options.all else some_records(store, words)
+    records = storage.find_records(store, {}) if words.options.all else some_records(store, words)
     with file_progress("fetching") as progress:
         pulled = pinata.pull(store, records, bytes_too=not words.options.records, progress=progress)
     if words.options.json:

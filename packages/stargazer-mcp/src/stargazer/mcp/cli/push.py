@@ -11,7 +11,7 @@ from stargazer.assets import ConfigurationError
 from stargazer.mcp.cli.console import Parser, count, human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
-from stargazer.storage import find_records, pinata
+from stargazer.storage import pinata
 
 if TYPE_CHECKING:
     from stargazer.storage import Sent
@@ -45,7 +45,7 @@ def push(argv: Sequence[str]) -> int:
     store = storage.get_client().store
     account = pinata.account_of(store)
     if words.options.all:
-        records = [record for record in find_records(store, {}) if record.path]
+        records = [record for record in storage.find_records(store, {}) if record.path]
     else:
         records = some_records(store, words)
     public = words.options.public or account.publishes

@@ -8,7 +8,7 @@ from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import ADD_FIRST, no_store
 from stargazer.mcp.records import as_dict, why_none
-from stargazer.storage import find_records, maintenance
+from stargazer.storage import maintenance
 
 __all__ = ["query"]
 
@@ -34,7 +34,7 @@ def query(argv: Sequence[str]) -> None:
         words.pairs["superseded"] = ["false", "true"]
 
     store = storage.get_client().store
-    records = find_records(store, words.pairs)
+    records = storage.find_records(store, words.pairs)
     dropped = maintenance.evicted(store)
     if words.options.json:
         print_json([as_dict(record, dropped) for record in records])

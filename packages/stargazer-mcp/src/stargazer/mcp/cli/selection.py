@@ -16,7 +16,6 @@ from stargazer.assets import (
 )
 from stargazer.mcp.cli.console import Words, listing
 from stargazer.mcp.records import bring as records_brought
-from stargazer.storage import find_records, is_computed
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
@@ -65,7 +64,7 @@ def some_records(store: Store, words: Words, *, files: bool = True) -> list[IpFi
     """
     found = named_records(store, words.plain, files=files)
     if words.pairs:
-        records = find_records(store, words.pairs)
+        records = storage.find_records(store, words.pairs)
         if not records:
             asked = " ".join(f"{key}={value}" for key, values in words.pairs.items() for value in values)
             raise AssetNotFoundError(f"no record matches {asked}: `stargazer query` lists what there is")
@@ -104,7 +103,7 @@ def one_record(store: Store, name: str) -> IpFile:
     """
     records = named_records(store, [name], files=True)
     if len(records) > 1:
-        records = [record for record in records if not is_computed(store, record)] or records
+        records = [record for record in records if not storage.is_computed(store, record)] or records
     if len(records) > 1:
         raise AmbiguousAssetError(
             f"{name!r} is registered {len(records)} times:\n{listing(records)}\nname one by its id"

@@ -11,7 +11,7 @@ from stargazer.mcp.cli.console import Parser, Words, escaped, human_size, print_
 from stargazer.mcp.cli.progress import supervise, working
 from stargazer.mcp.cli.replay import as_dict
 from stargazer.mcp.cli.selection import folder_of_store, named_records
-from stargazer.storage import find_records, maintenance
+from stargazer.storage import maintenance
 
 if TYPE_CHECKING:
     from stargazer.assets.provenance import Execution
@@ -64,7 +64,7 @@ def _files(store: Store, words: Words) -> dict[str, str]:
     """The names by CID of the files that words mean; bytes without a record have a CID too."""
     bare = {word: "" for word in words.plain if storage.is_cid(word) and not store.query({"cid": word})}
     records = named_records(store, [word for word in words.plain if word not in bare])
-    records += find_records(store, words.pairs) if words.pairs else []
+    records += storage.find_records(store, words.pairs) if words.pairs else []
     if not bare and not records:
         raise AssetNotFoundError("no record matches: `stargazer query` lists what there is")
     return bare | {record.cid: record.name for record in records}

@@ -65,14 +65,14 @@ function render({ model, el }) {
     ["Last page", "\u00bb", () => Math.floor((shown.total - 1) / asked.limit) * asked.limit],
   ].map(([title, sign, place]) => {
     const button = element("button", { type: "button", "aria-label": title, title }, sign);
-    button.addEventListener("click", () => ask({ offset: Math.max(0, place()) }));
+    button.addEventListener("click", () => ask({ offset: Math.max(0, place()) }, false));
     return button;
   });
 
-  function ask(change = {}) {
+  function ask(change = {}, choices = true) {
     Object.assign(asked, change);
     asked.number += 1;
-    model.send({ ...asked });
+    model.send({ ...asked, choices });
   }
 
   function narrow() {
@@ -149,7 +149,7 @@ function render({ model, el }) {
     if (!answer || answer.number !== asked.number) return; // of an earlier question
     shown = answer;
     asked.offset = answer.offset;
-    const none = Object.keys(answer.types ?? {}).length === 0 && !answer.error;
+    const none = answer.types && Object.keys(answer.types).length === 0;
     said.textContent = answer.error ?? (answer.rows.length ? "" : none ? "The store has no files yet." : "No file fits these filters.");
     said.classList.toggle("wrong", Boolean(answer.error));
     if (answer.types) {

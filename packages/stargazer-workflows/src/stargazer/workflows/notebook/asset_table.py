@@ -1,4 +1,4 @@
-"""The table of a store's records: filters, order and pages are asked of the kernel, and only a page of rows leaves it."""
+"""The table of a store's records: the kernel filters and sorts them, and only a page of rows leaves it."""
 
 from __future__ import annotations
 
@@ -65,16 +65,20 @@ def page_of(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
     """A page of the table, as its browser shows it.
 
     Args:
-        asked: by the browser: type, sample, build, public (true or false), words, order, descending, offset, limit.
+        asked: by the browser: type, sample, build, network (`public` or `private`), words, order, descending, offset,
+            limit; `choices` is false where only the page is turned.
 
     Returns:
-        total, rows, the offset of the first (a page that is no more is the last one), counts by type, and samples and
-        builds to choose from; or what is wrong, under `error`.
+        total, rows, the offset of the first (a page that is no more is the last one), and as choices: counts by type,
+        samples and builds. Or what is wrong, under `error`.
     """
     try:
         return _page(store, asked)
     except StargazerError as error:
-        return {"error": error.explain(), "total": 0, "rows": [], "offset": 0}
+        told = error.explain()
+    except Exception as error:  # of a message's handler nobody would see it
+        told = f"the store cannot be read: {error!r}"
+    return {"error": told, "total": 0, "rows": [], "offset": 0}
 
 
 def _page(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,11 +105,12 @@ def _page(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
     if offset and not records:  # there are fewer than there were
         offset = max(0, total - 1) // limit * limit
         total, records = found(offset)
+    page = {"total": total, "offset": offset, "rows": [_row(store, record) for record in records]}
+    if not asked.get("choices", True):
+        return page
     there = store.exists()
     return {
-        "total": total,
-        "offset": offset,
-        "rows": [_row(store, record) for record in records],
+        **page,
         "types": type_counts(store),
         "samples": sorted({*_known(store, "sample", asked), *_known(store, "samples", asked)})
         if there
