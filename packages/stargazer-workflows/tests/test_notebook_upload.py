@@ -26,7 +26,8 @@ class Page:
     """A page that reads files and sends what it is asked for."""
 
     def __init__(self, store: Any, name: str = "page", **options: Any):
-        self.name, self.data = name, {}  # type: str, dict[str, bytes]
+        self.name = name
+        self.data: dict[str, bytes] = {}
         self.told: list[dict[str, Any]] = []
         self.uploads = Uploads(store, self.told.append, **options)
 
@@ -313,6 +314,15 @@ def test_a_piece_that_comes_twice_or_too_late_is_passed_over(page: Page) -> None
     page.uploads.receive({"kind": "drop", "key": "a"})
     page.uploads.receive({"kind": "chunk", "key": "a", "offset": 5}, [b"67890"])
     assert page.uploads.shown["files"] == []
+
+
+def test_a_page_that_lost_the_connection_asks_where_to_go_on(page: Page) -> None:
+    page.offer(("a", "x.fa", 10))
+    page.uploads.receive({"kind": "chunk", "key": "a", "offset": 0}, [b"12345"])
+    page.told.clear()
+    page.uploads.receive({"kind": "where", "key": "a"})
+    page.uploads.receive({"kind": "where", "key": "unknown"})
+    assert page.told == [{"kind": "next", "key": "a", "offset": 5}]
 
 
 def test_cancelling_removes_the_bytes(page: Page, client: LocalStorageClient) -> None:

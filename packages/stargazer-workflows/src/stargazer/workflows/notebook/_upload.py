@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import time
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +92,13 @@ def _widget() -> Any:
 
 async def _watch(widget: Any, uploads: Uploads) -> None:
     """Remove what was not added when the cell runs again, or the kernel ends, which ends this."""
+    idle, heard = 0.0, 0
     try:
         while not getattr(widget.comm, "_closed", False):
             await asyncio.sleep(LOOK)
-            if time.monotonic() - uploads.heard > IDLE:
+            # counted here, where nothing is while a cell runs: its messages wait then
+            idle, heard = (idle + LOOK if heard == uploads.heard else 0.0), uploads.heard
+            if idle > IDLE:
                 uploads.leave()
     finally:
         uploads.close()

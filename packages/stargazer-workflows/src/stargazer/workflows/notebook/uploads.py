@@ -89,6 +89,11 @@ class Uploads:
         send: what tells the page something: `next`, from which byte on it shall send.
         changed: called when `shown` is another.
         paths: files of this machine may be named by path. Whoever sees the page can read any file of the user then.
+
+    Attributes:
+        files: those that are not added, by key.
+        records: of those that were added, in their order.
+        heard: how many messages came so far.
     """
 
     def __init__(
@@ -99,9 +104,11 @@ class Uploads:
         *,
         paths: bool = False,
     ) -> None:
-        self.store, self.files, self.records = store, {}, []  # type: Store, dict[str, Upload], list[IpFile]
+        self.store = store
+        self.files: dict[str, Upload] = {}
+        self.records: list[IpFile] = []
         self.paths = paths
-        self.heard = time.monotonic()
+        self.heard = 0
         self._send, self._changed = send, changed
         self._added: list[dict[str, Any]] = []
         self._note = ""
@@ -112,17 +119,22 @@ class Uploads:
 
     def receive(self, message: Message, buffers: Sequence[bytes | memoryview] = ()) -> None:
         """Take a message of the page; one that is not understood, or comes too late, is passed over."""
-        self.heard = time.monotonic()
+        self.heard += 1
         kind, key = str(message.get("kind")), str(message.get("key", ""))
         upload = self.files.get(key)
         if kind == "chunk":
             if upload is not None and upload.state == "arriving":
                 self._take(upload, message.get("offset"), buffers)
             return
+        if kind == "where":
+            if upload is not None and upload.state == "arriving":
+                self._send({"kind": "next", "key": key, "offset": upload.received})
+            return
         self._note = ""
         if kind == "hello":
             self.leave(str(message.get("page", "")))
-        elif kind == "offer":
+            return
+        if kind == "offer":
             self._offer(str(message.get("page", "")), message.get("files") or [])
         elif kind == "unreadable" and upload is not None and upload.state == "arriving":
             self._refuse(upload, str(message.get("why", "")) or "the browser cannot read it")
@@ -149,6 +161,7 @@ class Uploads:
             self._note = (
                 f"The page was closed before {names} had arrived. Nothing of it was added: choose it again."
             )
+            self._changed()
 
     def close(self) -> None:
         """Remove what was not added; nothing is taken afterwards."""

@@ -35,8 +35,11 @@ const STYLE = `
 const MOST = 500; // files of a folder that is dropped
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
+const PATIENCE = 30000; // ms until it is asked how much has arrived: an answer is lost when the connection breaks
+
 // one for each widget, however often it is drawn
 const widgets = new WeakMap();
+const PAGE = (globalThis[Symbol.for("stargazer.upload")] ??= random());
 
 function sizeText(size) {
   let unit = 0;
@@ -61,8 +64,8 @@ function transport(model) {
   const known = widgets.get(model);
   if (known) return known;
   const chunk = model.get("setup").chunk;
-  const made = { page: random(), files: new Map(), sent: new Map(), forms: new Map(), forced: new Set(), views: new Set(),
-                 wasPublic: false, path: "" };
+  const made = { files: new Map(), sent: new Map(), asked: new Map(), forms: new Map(), forced: new Set(),
+                 views: new Set(), wasPublic: false, path: "" };
 
   async function next(key, offset) {
     const file = made.files.get(key);
@@ -79,8 +82,19 @@ function transport(model) {
       model.send({ kind: "unreadable", key, why });
       return;
     }
-    if (made.files.has(key)) model.send({ kind: "chunk", key, offset }, undefined, [buffer]);
+    if (!made.files.has(key)) return;
+    made.asked.set(key, Date.now());
+    model.send({ kind: "chunk", key, offset }, undefined, [buffer]);
   }
+  setInterval(() => {
+    for (const [key, when] of made.asked) {
+      if (!made.files.has(key)) made.asked.delete(key);
+      else if (Date.now() - when > PATIENCE) {
+        made.asked.delete(key); // once: the kernel may be busy
+        model.send({ kind: "where", key });
+      }
+    }
+  }, PATIENCE / 3);
 
   made.offer = files => {
     const offered = [];
@@ -89,7 +103,7 @@ function transport(model) {
       made.files.set(key, file);
       offered.push({ key, name: file.name, size: file.size });
     }
-    if (offered.length) model.send({ kind: "offer", page: made.page, files: offered });
+    if (offered.length) model.send({ kind: "offer", page: PAGE, files: offered });
   };
   made.drop = key => {
     made.files.delete(key);
@@ -108,7 +122,7 @@ function transport(model) {
     }
     for (const view of made.views) view.draw();
   });
-  model.send({ kind: "hello", page: made.page });
+  model.send({ kind: "hello", page: PAGE });
   widgets.set(model, made);
   return made;
 }
