@@ -23,7 +23,6 @@ from stargazer.assets import (
     REGISTRY,
     Asset,
     InvalidAssetError,
-    IpFile,
     StargazerError,
     StorageError,
     asset_class,
