@@ -141,21 +141,18 @@ def runs(build, form, mo, nb):
     in_script = mo.app_meta().mode == "script"
     if in_script and not nb.run_choices(*workflows):  # nobody clicks there
         asked = {name: value for name, value in form.element.value.items() if value}
-    begun = None
-    if asked:
-        with nb.explained():
-            begun = nb.begin_run(workflows[0], {"build": build.value, **asked})
-    choices = nb.run_choices(*workflows, first=begun)
-    if not choices:
-        nb.stop("Nothing was run yet: choose samples above, and press Call variants.", kind="info")
-    chosen = mo.ui.dropdown(choices, value=next(iter(choices)), label="Run", full_width=True)
+    chosen, cancel, tick = nb.run_controls(
+        *workflows,
+        asked={"build": build.value, **asked} if asked else {},
+        nothing="Nothing was run yet: choose samples above, and press Call variants.",
+    )
     mo.vstack([mo.md("## The run"), chosen])
-    return (chosen,)
+    return cancel, chosen, tick
 
 
 @app.cell(hide_code=True)
-async def progress(chosen, mo, nb):
-    run = await nb.progress(chosen.value)
+async def progress(cancel, chosen, mo, nb, tick):
+    run = await nb.watched(chosen.value, cancel, tick)
     mo.md(
         f"Run `{run.id}` succeeded in {run.seconds:.1f} s: {run.computed} tasks were computed, "
         f"{run.memo_hits} remembered. `stargazer runs show {run.id}` lists them."
@@ -212,12 +209,17 @@ def filters(calls_file, mo, nb, summary):
     with nb.explained():
         contigs = nb.contig_names(calls_file.path)
     filters = mo.md("""
-    {contig} {sample} {least_quality} {only_passing}
+    {contig} {region} {sample}
 
     {types} {genotypes}
+
+    {least_quality} {only_passing}
     """).batch(
         contig=mo.ui.dropdown(
             {"all": "", **{name: name for name in contigs}}, value="all", label="Contig", searchable=True
+        ),
+        region=mo.ui.text(
+            label="or a region", placeholder=f"{contigs[0] if contigs else 'chr17'}:1,000-9,000"
         ),
         sample=mo.ui.dropdown(
             {"any": "", **{name: name for name in summary["samples"]}}, value="any", label="Sample"

@@ -127,23 +127,21 @@ def runs(form, mo, nb):
         asked = dict(form.element.value)
     if asked.get("max_pct_mt") == 100:
         del asked["max_pct_mt"]
-    begun = None
     if asked:
         asked["resolutions"] = f"[{asked['resolutions']}]"
         nb.require_extra("scrna")
-        with nb.explained():
-            begun = nb.begin_run(workflows[0], asked)
-    choices = nb.run_choices(*workflows, first=begun)
-    if not choices:
-        nb.stop("Nothing was run yet: choose samples above, and press Cluster cells.", kind="info")
-    chosen = mo.ui.dropdown(choices, value=next(iter(choices)), label="Run", full_width=True)
+    chosen, cancel, tick = nb.run_controls(
+        *workflows,
+        asked=asked,
+        nothing="Nothing was run yet: choose samples above, and press Cluster cells.",
+    )
     mo.vstack([mo.md("## The run"), chosen])
-    return (chosen,)
+    return cancel, chosen, tick
 
 
 @app.cell(hide_code=True)
-async def progress(chosen, mo, nb):
-    run = await nb.progress(chosen.value)
+async def progress(cancel, chosen, mo, nb, tick):
+    run = await nb.watched(chosen.value, cancel, tick)
     mo.md(
         f"Run `{run.id}` succeeded in {run.seconds:.1f} s: {run.computed} tasks were computed, "
         f"{run.memo_hits} remembered. `stargazer runs show {run.id}` lists them."

@@ -169,3 +169,58 @@ def test_values_are_counted_in_round_bins_by_group() -> None:
     ]
     assert sum(row["rows"] for row in bins) == 8
     assert binned([{"q": 0.0, "by": "x"}], "q", "by")[0]["rows"] == 1
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize(
+    ("region", "expected"),
+    [
+        ("chr1:10-20", [("chr1", 10), ("chr1", 20)]),
+        ("chr1:11-19", []),
+        ("chr1:31-1,000", [("chr1", 30)]),  # the deletion overlaps it
+        ("chr2:20", [("chr2", 20), ("chr2", 30)]),
+        ("chr2:35-40", [("chr2", 30)]),
+        (" chr2 ", [("chr2", 10), ("chr2", 20), ("chr2", 30)]),
+        ("", [("chr1", 10), ("chr1", 20), ("chr1", 30), ("chr2", 10), ("chr2", 20), ("chr2", 30)]),
+    ],
+)
+def test_a_region_has_the_calls_that_overlap_it_with_and_without_an_index(
+    tmp_path: Path, region: str, expected: list[tuple[str, int]], indexed: bool
+) -> None:
+    assert places(vcf(tmp_path, indexed=indexed), region=region) == expected
+
+
+@pytest.mark.parametrize(
+    ("region", "told"),
+    [
+        ("chr3:1-10", "no contig 'chr3'"),
+        ("chr1:20-10", "ends no earlier"),
+        ("chr1:0-10", "begins at 1"),
+        ("chr1:ten", "expected a region"),
+        ("TP53", "expected a region"),
+        ("chr1:,-5", "begins at 1"),
+    ],
+)
+def test_what_is_no_region_is_said(tmp_path: Path, region: str, told: str) -> None:
+    with pytest.raises(InvalidAssetError, match=told):
+        read_calls(vcf(tmp_path), region=region)
+
+
+def test_a_vcf_without_calls_and_one_without_genotypes(tmp_path: Path) -> None:
+    empty = read_calls(vcf(tmp_path, ""), region="chr1:1-10")
+    assert (empty.rows, empty.genotypes, empty.read, empty.limit) == ([], [], 0, "")
+
+    sites = tmp_path / "sites.vcf"
+    sites.write_text(f"{HEADER}{COLUMNS}\nchr1\t10\t.\tA\tG\t50\tPASS\tDP=30\n")
+    calls = read_calls(sites, region="chr1:1-10")
+    assert [row["position"] for row in calls.rows] == [10]
+    assert (calls.genotypes, calls.samples) == ([], [])
+
+
+def test_of_100_000_calls_as_many_are_given_as_the_limit_says(tmp_path: Path) -> None:
+    records = "".join(f"chr1\t{at}\t.\tA\tG\t50\tPASS\tDP=30\tGT\t0/1\t0/0\n" for at in range(1, 100_001))
+    path = vcf(tmp_path, records.replace("length=1000", "length=200000"))
+    calls = read_calls(path)
+    assert len(calls.rows) == 10_000
+    assert "10,000" in calls.limit
+    assert places(path, region="chr1:99,999-100,000") == [("chr1", 99_999), ("chr1", 100_000)]

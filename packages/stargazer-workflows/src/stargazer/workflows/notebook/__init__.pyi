@@ -1,4 +1,4 @@
-from ._progress import progress
+from ._progress import progress, run_controls, watched
 from ._upload import upload
 from .app import explained, html_page, plain, shown, stop
 from .app_environment import marimo_env
@@ -92,10 +92,12 @@ __all__ = [
     "require_extra",
     "require_records",
     "run_choices",
+    "run_controls",
     "run_notes",
     "run_table",
     "sample_figures",
     "shown",
     "stop",
     "upload",
+    "watched",
 ]

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StargazerError
-from stargazer.workflows.notebook.app import as_html, is_shown, marimo, tell
+from stargazer.workflows.notebook.app import QUIET, as_html, explained, is_shown, marimo, plain, stop, tell
+from stargazer.workflows.notebook.choices import begin_run, run_choices
 from stargazer.workflows.report.numbers import count, duration, memory
 from stargazer.workflows.runs.calls import (
     CALL_STATES,
@@ -20,13 +22,13 @@ from stargazer.workflows.runs.calls import (
     is_stopped,
     seconds_running,
 )
-from stargazer.workflows.runs.record import Run, find_run
-from stargazer.workflows.runs.worker import watch_run
+from stargazer.workflows.runs.record import Run, calls_of, find_run
+from stargazer.workflows.runs.worker import cancel_run, watch_run
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Event
 
-__all__ = ["progress"]
+__all__ = ["progress", "run_controls", "watched"]
 
 PAUSE = 0.5
 """Seconds between two drawings."""
@@ -87,6 +89,68 @@ async def progress(run: Run | str) -> Run:
     if done.state != "succeeded":
         raise _failure(_text(done), calls.shown(done) if drawing is not None else None)
     return done
+
+
+def run_controls(*workflows: str, asked: Mapping[str, Any], nothing: str) -> tuple[Any, Any, Any]:
+    """Start what was asked for, and offer the recorded runs of these workflows, that one first.
+
+    Args:
+        workflows: their names; the first is what is started.
+        asked: its arguments; where there are none, nothing is started.
+        nothing: what the cell says, and stops, where there is no run.
+
+    Returns:
+        Elements of marimo, each to be a variable of the cell: a dropdown of runs, whose value is an id, a Cancel button,
+        and what looks again while a run goes on. `watched` takes and shows the last two.
+    """
+    mo, begun = marimo(), None
+    if asked:
+        with explained():
+            begun = begin_run(workflows[0], asked)
+    choices = run_choices(*workflows, first=begun)
+    if not choices:
+        stop(nothing, kind="info")
+    return (
+        mo.ui.dropdown(choices, value=next(iter(choices)), label="Run", full_width=True),
+        mo.ui.run_button(label="Cancel the run", kind="danger"),
+        mo.ui.refresh(default_interval="1s", label="Looks again"),
+    )
+
+
+async def watched(run: Run | str, cancel: Any, tick: Any) -> Run:
+    """Show what the tasks of a run do, with a button that cancels it; the cell runs again until the run has ended.
+
+    Where `progress` waits in its cell, this stops it and the cells below, so that a click is heard. In a script it is
+    `progress`.
+
+    Args:
+        run: or its id.
+        cancel, tick: of `run_controls`, made in another cell.
+
+    Returns, raises:
+        As `progress`.
+    """
+    if not is_shown():
+        return await progress(run)
+    mo, trouble = marimo(), ""
+    found = find_run(run if isinstance(run, str) else run.id)
+    if cancel.value and found.state == "running":
+        try:
+            await asyncio.to_thread(cancel_run, found.id)
+        except StargazerError as error:
+            trouble = error.explain()
+        found = find_run(found.id)
+    calls = _Calls(found)
+    for told in calls_of(found):
+        calls.take(told)
+    drawn = calls.shown(found)
+    if found.state == "running":
+        said = [mo.callout(plain(trouble), kind="warn")] if trouble else []
+        buttons = mo.hstack([cancel, tick], justify="start")
+        mo.stop(True, mo.vstack([mo.Html(QUIET), drawn, *said, buttons]))
+    if found.state != "succeeded":
+        raise _failure(_text(found), drawn)
+    return found
 
 
 async def _draw(calls: _Calls) -> None:
