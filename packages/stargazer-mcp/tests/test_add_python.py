@@ -87,6 +87,8 @@ def test_both_make_the_same_record(
     ("name", "fields", "words"),
     [
         ("notes.txt", {}, []),
+        ("notes.txt", {"asset": "file", "some_cid": "x"}, ["asset=file", "some_cid=x"]),
+        ("notes.txt", {"asset": "file", "Project": "x"}, ["asset=file", "Project=x"]),
         ("x.fa", {"asset": "referense", "build": "x"}, ["asset=referense", "build=x"]),
         ("x.fa", {"built": "x"}, ["built=x"]),
         ("x.fa", {}, []),

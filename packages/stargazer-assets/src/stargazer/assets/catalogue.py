@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import attrs
@@ -22,13 +23,14 @@ from stargazer.assets.model import REGISTRY as REGISTRY  # complete, as the fron
 from stargazer.assets.model import Asset, asset
 
 __all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "AnnData", "Annotation", "BqsrReport",
-           "DuplicateMetrics", "GenomicsDb", "Intervals", "KnownSites", "KnownSitesIndex", "Plot", "ProvenanceDocument",
-           "QcReport", "Reference", "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict", "Table", "TenxH5",
-           "TenxMtx", "Variants", "VariantsIndex", "VqsrModel", "VqsrTranches"]  # fmt: skip
+           "DuplicateMetrics", "File", "GenomicsDb", "Intervals", "KnownSites", "KnownSitesIndex", "Plot",
+           "ProvenanceDocument", "QcReport", "Reference", "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict",
+           "Table", "TenxH5", "TenxMtx", "Variants", "VariantsIndex", "VqsrModel", "VqsrTranches"]  # fmt: skip
 
 FASTQ_SUFFIX = {GZIP: ".fq.gz", b"": ".fq"}
 VCF_SUFFIX = {b"BCF": ".bcf", GZIP: ".vcf.gz", b"": ".vcf"}
 INDEX_SUFFIX = {b"CSI\x01": ".csi", b"": ".tbi"}
+ENDING = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
 check_index = check_magic(b"TBI\x01", b"CSI\x01", what="a tabix or CSI index")
 
 
@@ -285,6 +287,22 @@ class Table(Asset):
     kind: str
     sample: str | None = attrs.field(default=None, validator=header_text)
     anndata_cid: Derived[AnnData] | None = None
+
+
+@asset("file", suffix="", in_file=("name",), free_keys=True)
+class File(Asset):
+    """A file of no known type, kept as it is: with its name, notes, and a few keys of your own.
+
+    The keys of your own are in `extra`: `File(name="genes.tsv", extra={"project": "brca"})`.
+    """
+
+    name: str = attrs.field(validator=header_text)
+    notes: str | None = None
+
+    def own_suffix(self) -> str:
+        """The ending of its name, as far as that is one: `.tsv.gz`."""
+        found = ENDING.search(self.name)
+        return found[0] if found else ""
 
 
 @asset("provenance", suffix=".json", check=check_json)

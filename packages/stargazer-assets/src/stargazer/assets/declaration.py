@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import (
@@ -30,12 +31,15 @@ from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.keyvalues import composed, optional, storable
 
 __all__ = ["BASE_FIELDS", "MAX_FIELDS", "MAX_KEYVALUES", "AssetLink", "Column", "Companion", "Derived", "LinkKind",
-           "check_declaration", "columns_of", "define", "hints_of", "link_of",
+           "check_declaration", "columns_of", "define", "hints_of", "is_free_key", "link_of",
            "resolve_annotations", "unknown_key"]  # fmt: skip
 
 MAX_KEYVALUES = 10  # Pinata's limit for one file
 MAX_FIELDS = MAX_KEYVALUES - 2  # beside `asset` and `provenance_cid`
 WORDS_OF_QUERIES = frozenset({"asset", "client", "latest"})
+FREE_KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
+NOT_FREE = frozenset({"force", "id", "in_place", "public", "run_key", "superseded"})
+"""What means something else where files are added or searched for."""
 
 BASE_FIELDS = frozenset({"cid", "path", "provenance_cid", "record", "extra"})
 
@@ -167,6 +171,17 @@ def unknown_key(cls: Any, key: str) -> str:
     """Why `key` is no field of `cls`, with the nearest ones."""
     if key.startswith("_"):
         return f"{cls.asset_key}: {key!r} is reserved (keys that begin with an underscore are)"
+    if cls.free_keys:
+        return (
+            f"{cls.asset_key}: {key!r} cannot be a key of your own: write small letters, digits and underscores, a "
+            "letter first, at most 32; asset, id, what ends in cid and what queries take have a meaning already"
+        )
     near = difflib.get_close_matches(key, cls.fields(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{cls.asset_key}: unknown key {key!r}; {hint}known: {', '.join(cls.fields())}"
+
+
+def is_free_key(cls: Any, key: str) -> bool:
+    """Whether a key may be one of somebody's own in a type that takes such keys: it means nothing else."""
+    taken = WORDS_OF_QUERIES | BASE_FIELDS | NOT_FREE | cls.fields().keys()
+    return bool(FREE_KEY.fullmatch(key)) and key not in taken and not key.endswith("cid")

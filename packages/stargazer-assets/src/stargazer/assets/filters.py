@@ -71,7 +71,7 @@ class Filters:
             field, typed, is_stored = _typed_filter(cls, name, values)
             self._wanted.append((field, frozenset(typed)))
             if is_stored:
-                stored.setdefault(field, [encode(value, hints_of(cls)[field]) for value in typed])
+                stored.setdefault(field, [encode(value, _hint(cls, field)) for value in typed])
         kind = {"asset": cls.asset_key} if cls.asset_key else {}
         asked = _asked(stored)
         self.asked = [
@@ -91,7 +91,7 @@ class Filters:
 
     def _matches(self, asset: Any) -> bool:
         return all(
-            any(value in values for value in listed(getattr(asset, name))) for name, values in self._wanted
+            any(value in values for value in listed(_value(asset, name))) for name, values in self._wanted
         )
 
 
@@ -111,7 +111,7 @@ def has_value(pairs: Mapping[str, str], name: str, values: Iterable[Any]) -> boo
 
 def knows(cls: Any, name: str) -> bool:
     """Whether assets of a type can be filtered by a key."""
-    return _field(cls, name) in cls.fields() or name in RECORD_KEYS
+    return name in RECORD_KEYS or bool(cls.takes(_field(cls, name)))
 
 
 def same_keys(name: str) -> list[str]:
@@ -143,7 +143,7 @@ def _typed_filter(cls: Any, name: str, values: Any) -> tuple[str, list[Any], boo
     if not knows(cls, name):
         raise InvalidAssetError(unknown_key(cls, name))
     field = _field(cls, name)
-    kind = plain(hints_of(cls)[field])
+    kind = plain(_hint(cls, field))
     is_list = get_origin(kind) in (list, tuple)
     if is_list:
         kind = get_args(kind)[0]
@@ -151,7 +151,20 @@ def _typed_filter(cls: Any, name: str, values: Any) -> tuple[str, list[Any], boo
         typed = [_typed(value, kind) for value in listed(values)]
     except InvalidAssetError as error:
         raise InvalidAssetError(f"{cls.asset_key or 'asset'}: {name}: {error}") from None
-    return field, typed, not is_list and (name in RECORD_KEYS or cls.fields()[field].default not in typed)
+    default = cls.fields()[field].default if field in cls.fields() else None
+    return field, typed, not is_list and (name in RECORD_KEYS or default not in typed)
+
+
+def _hint(cls: Any, field: str) -> Any:
+    """What a field takes; a key of somebody's own takes text."""
+    return hints_of(cls).get(field, str)
+
+
+def _value(asset: Any, name: str) -> Any:
+    """What an asset has under a key that its class takes; None where it has nothing."""
+    if type(asset).free_keys and name not in type(asset).fields() and name not in RECORD_KEYS:
+        return asset.extra.get(name)
+    return getattr(asset, name)
 
 
 def _typed(value: Any, kind: Any) -> Any:

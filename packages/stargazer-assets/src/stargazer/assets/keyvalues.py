@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 import attrs
 from stargazer.assets.errors import InvalidAssetError
 
-__all__ = ["composed", "decode", "describe", "encode", "fields_text", "header_text", "list_text",
+__all__ = ["check_text", "composed", "decode", "describe", "encode", "fields_text", "header_text", "list_text",
            "not_negative", "optional", "plain", "plain_list", "storable"]  # fmt: skip
 
 SCALARS = (str, bool, int, float)
@@ -209,20 +209,29 @@ def header_text(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
     Nothing at all, blanks at its ends, control characters, and characters without a width (they change how text is
     shown, or let two names look the same). A record that a store has already is read with whatever blanks it has.
     """
-    if not isinstance(value, str):
-        return
-    title = f"{instance.asset_key}: {attribute.name}"
+    if isinstance(value, str):
+        check_text(instance.asset_key, attribute.name, value, is_stored=instance.record is not None)
+
+
+def check_text(kind: str, name: str, value: str, *, is_stored: bool) -> None:
+    """Refuse what `header_text` does, as the value of a key.
+
+    Args:
+        kind: the asset type.
+        is_stored: a store has it already.
+    """
+    title = f"{kind}: {name}"
     if not value.strip() or re.search(r"[\x00-\x1f\x7f]", value):
         raise InvalidAssetError(f"{title}: expected text without tabs or line ends, got {value!r}")
-    if instance.record is not None:
+    if is_stored:
         return
     hidden = [character for character in value if unicodedata.category(character) in HIDDEN]
     plain = "".join(character for character in value if character not in hidden).strip()
-    write = f"write {shlex.quote(f'{attribute.name}={plain}')}" if plain else "give a name that can be seen"
+    write = f"write {shlex.quote(f'{name}={plain}')}" if plain else "give a name that can be seen"
     if hidden:
-        name = f"U+{ord(hidden[0]):04X} ({unicodedata.name(hidden[0], 'a control character')})"
+        which = f"U+{ord(hidden[0]):04X} ({unicodedata.name(hidden[0], 'a control character')})"
         raise InvalidAssetError(
-            f"{title}: expected text that can be seen, got {value!r} with {name}; {write}"
+            f"{title}: expected text that can be seen, got {value!r} with {which}; {write}"
         )
     if value != value.strip():
         raise InvalidAssetError(f"{title}: expected text without blanks at its ends, got {value!r}; {write}")

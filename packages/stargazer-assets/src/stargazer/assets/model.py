@@ -24,6 +24,7 @@ from stargazer.assets.declaration import (
     columns_of,
     define,
     hints_of,
+    is_free_key,
     resolve_annotations,
     unknown_key,
 )
@@ -37,7 +38,7 @@ from stargazer.assets.errors import (
 )
 from stargazer.assets.filters import Filters
 from stargazer.assets.formats.compression import first_bytes
-from stargazer.assets.keyvalues import decode, encode
+from stargazer.assets.keyvalues import check_text, composed, decode, encode
 
 __all__ = ["REGISTRY", "Asset", "asset", "asset_class", "companions_of", "fetch", "load_asset_types"]
 
@@ -66,7 +67,8 @@ class Asset:
         path: where the bytes are on this machine; never part of the asset's identity.
         provenance_cid: the provenance record that says how it was made; set by the store.
         record: the store's entry it was read from, if it was.
-        extra: metadata of an asset read with an unknown type or malformed fields, as text.
+        extra: metadata of an asset read with an unknown type or malformed fields, as text; and the keys of somebody's
+            own, where the type takes such.
     """
 
     asset_key: ClassVar[str] = ""
@@ -74,6 +76,7 @@ class Asset:
     check: ClassVar[Callable[[Path], None] | None] = None
     folder: ClassVar[bool] = False
     in_file: ClassVar[tuple[str, ...]] = ()
+    free_keys: ClassVar[bool] = False
 
     cid: str | None = None
     path: Path | None = attrs.field(default=None, eq=False)
@@ -91,6 +94,11 @@ class Asset:
         """The declared links by field name."""
         return {column.name: column.link for column in columns_of(cls) if column.link}
 
+    @classmethod
+    def takes(cls, key: str) -> bool:
+        """Whether assets of this class may have a value under a key."""
+        return key in cls.fields() or (cls.free_keys and is_free_key(cls, key))
+
     @property
     def keyvalues(self) -> dict[str, str]:
         """The flat metadata that the store keeps.
@@ -99,8 +107,8 @@ class Asset:
             InvalidAssetError: a field's value is not of its type, a link points at an asset that has no CID
                 yet, or there is more metadata than can be stored.
         """
-        if self.asset_key and self.extra:
-            raise InvalidAssetError(unknown_key(type(self), next(iter(self.extra))))
+        if self.asset_key:
+            self._check_extra()
         pairs = {"asset": self.asset_key} if self.asset_key else dict(self.extra)
         for name, hint, link, optional in columns_of(type(self)):
             value = getattr(self, name)
@@ -110,6 +118,8 @@ class Asset:
                 pairs[name] = encode(_link_target(value, link), hint)
             except InvalidAssetError as error:
                 raise InvalidAssetError(f"{self.asset_key}: {name}: {error}") from None
+        if self.asset_key:
+            pairs.update({key: composed(text) for key, text in self.extra.items()})
         if self.provenance_cid:
             pairs["provenance_cid"] = self.provenance_cid
         if len(pairs) > MAX_KEYVALUES and self.record is None:
@@ -135,6 +145,8 @@ class Asset:
                     values[key] = decode(text, hints[key])
                 except InvalidAssetError as error:
                     raise InvalidAssetError(f"{cls.asset_key}: {key}: {error}") from None
+            elif cls.takes(key):
+                values["extra"] = {**values.get("extra", {}), key: composed(text)}
             else:
                 raise InvalidAssetError(unknown_key(cls, key))
         required = [name for name, field in fields.items() if field.default is attrs.NOTHING]
@@ -142,11 +154,13 @@ class Asset:
             needed = " ".join(f"{name}=..." for name in missing)
             raise InvalidAssetError(f"{cls.asset_key} needs {', '.join(missing)}: give {needed}")
         try:
-            return cls(**values)
+            made = cls(**values)
         except InvalidAssetError:
             raise
         except (TypeError, ValueError, LookupError) as error:  # of a validator that is not ours
             raise InvalidAssetError(f"{cls.asset_key}: {error}") from error
+        made._check_extra()
+        return made
 
     @classmethod
     def from_record(cls, record: IpFile) -> Asset:
@@ -179,6 +193,17 @@ class Asset:
         """The same asset with some attributes changed, such as its path."""
         return cast(Self, attrs.evolve(cast(Any, self), **changes))
 
+    def _check_extra(self) -> None:
+        """Refuse keys that the class does not take, and values that cannot be seen."""
+        for key, text in self.extra.items():
+            if not (self.free_keys and is_free_key(type(self), key)):
+                raise InvalidAssetError(unknown_key(type(self), key))
+            try:
+                encode(text, str)
+            except InvalidAssetError as error:
+                raise InvalidAssetError(f"{self.asset_key}: {key}: {error}") from None
+            check_text(self.asset_key, key, text, is_stored=self.record is not None)
+
     def resolve_links(self) -> None:
         """Replace assets that links point at by their CIDs, now that those are stored."""
         for name in self.links():
@@ -187,8 +212,9 @@ class Asset:
                 setattr(self, name, target.cid)
 
     def values(self) -> dict[str, Any]:
-        """The typed fields that are no links, by name: with the CID, what a computation can depend on."""
-        return {name: getattr(self, name) for name in self.fields() if name not in self.links()}
+        """The typed fields that are no links, and keys of somebody's own: with the CID, what a result depends on."""
+        own = {name: getattr(self, name) for name in self.fields() if name not in self.links()}
+        return {**own, **self.extra} if self.free_keys else own
 
     def own_suffix(self) -> str:
         """The suffix of this file, by its first bytes (raw or decompressed) where its type has several.
@@ -306,6 +332,7 @@ def asset(
     check: Callable[[Path], None] | None = None,
     folder: bool | None = None,
     in_file: tuple[str, ...] | None = None,
+    free_keys: bool | None = None,
 ) -> Callable[[C], C]:
     """Make a class an asset type and register it under `key`; done again, as in a notebook cell, it replaces the class.
 
@@ -322,6 +349,7 @@ def asset(
         check: looks at head and tail of a file that is registered, and raises FormatError.
         folder: the file is an uncompressed tar of a folder.
         in_file: fields that files of this type say themselves, so that they need not be given when one is added.
+        free_keys: an asset may have keys of somebody's own beside its fields, with text (`Asset.extra`).
 
     What is not given is inherited from the class that this one extends.
 
@@ -333,7 +361,14 @@ def asset(
     def register(cls: C) -> C:
         made: Any = define(cls)
         checks = staticmethod(check) if check else None
-        given = {"asset_key": key, "suffix": suffix, "check": checks, "folder": folder, "in_file": in_file}
+        given = {
+            "asset_key": key,
+            "suffix": suffix,
+            "check": checks,
+            "folder": folder,
+            "in_file": in_file,
+            "free_keys": free_keys,
+        }
         for name, value in given.items():
             if value is not None:
                 setattr(made, name, value)

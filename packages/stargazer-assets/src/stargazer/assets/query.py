@@ -96,6 +96,8 @@ async def assemble(
 
 
 def _refuse_unknown(classes: list[type[Asset]], filters: Iterable[str], named: str) -> None:
+    if not named:  # of no type: what anybody may call a key is no field of a type
+        classes = [cls for cls in classes if not cls.free_keys]
     for name in filters:
         if not any(knows(cls, name) for cls in classes):
             kinds = f"none of {named}" if named else "no asset type"

@@ -11,7 +11,15 @@ from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.reach import Reach
 from .download.sources import file_name
-from .filenames import companion_type, folder_parts, guess_type, mates, names_of_mates, primaries
+from .filenames import (
+    UnknownNameError,
+    companion_type,
+    folder_parts,
+    guess_type,
+    mates,
+    names_of_mates,
+    primaries,
+)
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .folders import packed, write_tar
 from .index.words import known_keys, known_values
@@ -39,6 +47,7 @@ __all__ = [
     "Settings",
     "Store",
     "StoreClient",
+    "UnknownNameError",
     "account",
     "add",
     "additions_of",

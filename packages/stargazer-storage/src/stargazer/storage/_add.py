@@ -289,7 +289,7 @@ def _lookup(assets: Mapping[Path, Asset], store: Store) -> Lookup:
 
 
 def _given(cls: type[Asset], pairs: Mapping[str, Any]) -> dict[str, str]:
-    return {key: field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
+    return {key: field_text(cls, key, value) for key, value in pairs.items() if cls.takes(key)}
 
 
 def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, Any], said: Values | None = None) -> Asset:
@@ -322,7 +322,7 @@ def field_text(cls: type[Asset], key: str, value: Any) -> str:
     Raises:
         InvalidAssetError: a value that is no text is not of the field's type either.
     """
-    hint = hints_of(cls)[key]
+    hint = hints_of(cls).get(key, str)  # a key of somebody's own takes text
     if not isinstance(value, str):
         try:
             return encode(value, hint)
@@ -343,7 +343,7 @@ def check_pairs(kinds: Sequence[type[Asset]], pairs: Mapping[str, Any], store: S
         AssetNotFoundError: the second.
     """
     for key in pairs:
-        if not any(key in cls.fields() for cls in kinds):
+        if not any(cls.takes(key) for cls in kinds):
             raise InvalidAssetError("\n".join(unknown_key(cls, key) for cls in kinds))
     for cls in kinds:
         for name, link in cls.links().items():

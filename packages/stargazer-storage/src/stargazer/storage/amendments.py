@@ -61,7 +61,7 @@ def _changes(
         {
             key: None if value is None else field_text(kind, key, value)
             for key, value in changes.items()
-            if key in kind.fields()
+            if kind.takes(key)
         }
         for kind in kinds
     ]

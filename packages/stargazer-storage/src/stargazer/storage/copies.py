@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets import Asset, IpFile, StorageError, Variants
+from stargazer.assets import Asset, File, IpFile, StorageError, Variants
 from stargazer.assets.addresses import is_address
 from stargazer.assets.keyvalues import list_text
 from stargazer.storage.cid import compute_cid
@@ -233,6 +233,8 @@ def _make_folder(folder: Path) -> None:
 
 def human_stem(asset: Asset) -> str:
     """What a file is called without its suffix: `NA12878.L001.r1`, `NA12878.g`, `pbmc.umap_leiden`, `GRCh38`."""
+    if isinstance(asset, File):
+        return _as_name(asset.name.removesuffix(asset.own_suffix()))
     values = [getattr(asset, name, None) for name in NAMING]
     words = [_one_name(value) if isinstance(value, list) else str(value) for value in values if value]
     kind = getattr(asset, "kind", None)
@@ -246,7 +248,11 @@ def human_stem(asset: Asset) -> str:
         # calls on the way to filtered ones: a word that keeps their names apart
         if isinstance(asset, Variants) and kind == "calls" and asset.caller and not asset.filtered:
             words.append("normalised" if asset.normalised else "raw")
-    title = ".".join(words)
+    return _as_name(".".join(words))
+
+
+def _as_name(title: str) -> str:
+    """A title as the stem of a file's name: never a path, nor longer than file systems take."""
     stem = re.sub(r"[/\\\x00-\x1f\x7f]", "_", title).lstrip(".-") or "file"
     if len(stem.encode()) <= MAX_STEM:
         return stem

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stargazer.assets import REGISTRY, FormatError, InvalidAssetError, load_asset_types
 
 __all__ = [
+    "UnknownNameError",
     "companion_type",
     "folder_parts",
     "guess_folder",
     "guess_type",
     "mates",
     "names_of_mates",
+    "own_name",
     "primaries",
 ]
 
@@ -46,11 +48,16 @@ MATE = re.compile(
 )
 
 
+class UnknownNameError(InvalidAssetError):
+    """A file's name is like that of no asset type's files."""
+
+
 def guess_type(name: str) -> str:
     """The asset type of a file by its name.
 
     Raises:
-        InvalidAssetError: the name does not tell; the message says what to give.
+        UnknownNameError: no type's files are called so.
+        InvalidAssetError: the name does not tell which of several; the message says what to give.
     """
     lower = name.lower()
     for key, endings in ENDINGS.items():
@@ -71,9 +78,15 @@ def guess_type(name: str) -> str:
                 f"{name!r} is one of the {len(parts)} files of a {key}: give the folder that holds them"
             )
     load_asset_types()
-    raise InvalidAssetError(
-        f"what is {name!r}? give asset=TYPE, one of: {', '.join(sorted(set(REGISTRY) - {'provenance'}))}"
+    raise UnknownNameError(
+        f"what is {name!r}? give asset=TYPE, one of: {', '.join(sorted(set(REGISTRY) - {'file', 'provenance'}))}; "
+        "or asset=file, to keep it as it is"
     )
+
+
+def own_name(path: Path, given: Mapping[str, str], lookup: object) -> dict[str, str]:
+    """What a file of no known type says of itself: its name. An entry point of `stargazer.fields`."""
+    return {"name": path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")}
 
 
 def companion_type(name: str) -> str | None:

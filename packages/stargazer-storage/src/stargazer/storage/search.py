@@ -132,7 +132,8 @@ def _refuse_unknown(keys: Iterable[str]) -> None:
     for key in keys:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            known_words = f"a key of your own goes with asset=file; known: {', '.join(known)}"
+            hint = f"did you mean {near[0]!r}?" if near else known_words
             raise InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
 
 
