@@ -81,9 +81,9 @@ def serve_app(
         ws_ping_interval=1, ws_ping_timeout=60, timeout_graceful_shutdown=CLOSING,
     )  # fmt: skip
 
-    class Server(uvicorn.Server):
+    class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             ready()
 
-    Server(config).run(sockets=[listener])
+    Announced(config).run(sockets=[listener])
