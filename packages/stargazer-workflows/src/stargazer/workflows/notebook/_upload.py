@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,13 @@ def _widget() -> Any:
             "That cannot be undone."
         )
     widget = _widget_class()(
-        setup={"chunk": CHUNK, "types": type_forms(), "paths": is_edited, "public": public}
+        setup={
+            "id": secrets.token_hex(8),
+            "chunk": CHUNK,
+            "types": type_forms(),
+            "paths": is_edited,
+            "public": public,
+        }
     )
 
     def show() -> None:

@@ -37,8 +37,8 @@ const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
 const PATIENCE = 30000; // ms until it is asked how much has arrived: an answer is lost when the connection breaks
 
-// one for each widget, however often it is drawn
-const widgets = new WeakMap();
+// one for each widget, by its id: marimo gives another model whenever it is drawn, as in an accordion that is opened again
+const widgets = (globalThis[Symbol.for("stargazer.uploads")] ??= new Map());
 const PAGE = (globalThis[Symbol.for("stargazer.upload")] ??= random());
 
 function sizeText(size) {
@@ -61,15 +61,19 @@ function random() {
 }
 
 function transport(model) {
-  const known = widgets.get(model);
-  if (known) return known;
-  const chunk = model.get("setup").chunk;
-  const made = { files: new Map(), sent: new Map(), asked: new Map(), forms: new Map(), forced: new Set(),
+  const { chunk, id } = model.get("setup");
+  const known = widgets.get(id);
+  if (known) {
+    known.hear(model);
+    for (const key of known.files.keys()) known.where(key);
+    return known;
+  }
+  const made = { model, files: new Map(), sent: new Map(), asked: new Map(), forms: new Map(), forced: new Set(),
                  views: new Set(), wasPublic: false, path: "" };
 
   async function next(key, offset) {
     const file = made.files.get(key);
-    if (!file) return;
+    if (!file || made.sent.get(key) === offset) return; // several models hear the same
     made.sent.set(key, offset);
     for (const view of made.views) view.progress(key);
     let buffer;
@@ -79,23 +83,25 @@ function transport(model) {
       made.files.delete(key);
       const why = `The browser cannot read ${file.name}: it was changed, moved or removed since it was chosen, or it may ` +
         `not be read (${error.name}). Choose it again.`;
-      model.send({ kind: "unreadable", key, why });
+      made.model.send({ kind: "unreadable", key, why });
       return;
     }
     if (!made.files.has(key)) return;
     made.asked.set(key, Date.now());
-    model.send({ kind: "chunk", key, offset }, undefined, [buffer]);
+    made.model.send({ kind: "chunk", key, offset }, undefined, [buffer]);
   }
   setInterval(() => {
     for (const [key, when] of made.asked) {
       if (!made.files.has(key)) made.asked.delete(key);
-      else if (Date.now() - when > PATIENCE) {
-        made.asked.delete(key); // once: the kernel may be busy
-        model.send({ kind: "where", key });
-      }
+      else if (Date.now() - when > PATIENCE) made.where(key); // once: the kernel may be busy
     }
   }, PATIENCE / 3);
 
+  made.where = key => {
+    made.asked.delete(key);
+    made.sent.delete(key);
+    made.model.send({ kind: "where", key });
+  };
   made.offer = files => {
     const offered = [];
     for (const file of files) {
@@ -103,27 +109,31 @@ function transport(model) {
       made.files.set(key, file);
       offered.push({ key, name: file.name, size: file.size });
     }
-    if (offered.length) model.send({ kind: "offer", page: PAGE, files: offered });
+    if (offered.length) made.model.send({ kind: "offer", page: PAGE, files: offered });
   };
   made.drop = key => {
     made.files.delete(key);
-    model.send({ kind: "drop", key });
+    made.model.send({ kind: "drop", key });
   };
-  model.on("msg:custom", message => {
-    if (message.kind === "next") next(message.key, message.offset);
-  });
-  model.on("change:shown", () => {
-    const shown = model.get("shown");
-    const going = new Set(shown.files.filter(file => file.state === "arriving").map(file => file.key));
-    for (const file of shown.files) if (!going.has(file.key)) made.files.delete(file.key);
-    if (shown.count !== model.get("seen")) { // cells that use the value run again
-      model.set("seen", shown.count);
-      model.save_changes();
-    }
-    for (const view of made.views) view.draw();
-  });
+  made.hear = model => {
+    made.model = model;
+    model.on("msg:custom", message => {
+      if (message.kind === "next") next(message.key, message.offset);
+    });
+    model.on("change:shown", () => {
+      const shown = model.get("shown");
+      const going = new Set(shown.files.filter(file => file.state === "arriving").map(file => file.key));
+      for (const file of shown.files) if (!going.has(file.key)) made.files.delete(file.key);
+      if (shown.count !== model.get("seen")) { // cells that use the value run again
+        model.set("seen", shown.count);
+        model.save_changes();
+      }
+      for (const view of made.views) view.draw();
+    });
+  };
+  made.hear(model);
   model.send({ kind: "hello", page: PAGE });
-  widgets.set(model, made);
+  widgets.set(id, made);
   return made;
 }
 
