@@ -100,8 +100,8 @@ def run_controls(*workflows: str, asked: Mapping[str, Any], nothing: str) -> tup
         nothing: what the cell says, and stops, where there is no run.
 
     Returns:
-        Elements of marimo, each to be a variable of the cell: a dropdown of runs, whose value is an id, a Cancel button,
-        and what looks again while a run goes on. `watched` takes and shows the last two.
+        Elements of marimo, each to be a variable of the cell: a dropdown of runs, whose value is an id, a Cancel
+        button, and what looks again while a run goes on. `watched` takes and shows the last two.
     """
     mo, begun = marimo(), None
     if asked:

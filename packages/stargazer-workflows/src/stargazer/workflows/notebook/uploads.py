@@ -23,6 +23,7 @@ from stargazer.assets import (
     REGISTRY,
     Asset,
     InvalidAssetError,
+    IpFile,
     StargazerError,
     StorageError,
     asset_class,
