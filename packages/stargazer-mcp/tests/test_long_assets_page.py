@@ -139,7 +139,7 @@ def test_what_others_say_is_text_and_what_they_do_is_said(home: Path, store: Sto
         for each in (page, other):
             settled(each)
         choose(page, "first.fa")
-        page.get_by_text(HTML).first.wait_for()
+        page.locator("span", has_text=HTML).first.wait_for()
         assert page.locator("img[src*='example.org']").count() == 0
 
         choose(other, "second.fa")  # two people, and the command
@@ -212,7 +212,7 @@ def test_a_read_only_store_is_looked_at_and_says_why_nothing_changes(
         page.get_by_text("private: only on this machine").wait_for()
         page.get_by_role("button", name="Delete ...").click()
         page.get_by_role("button", name="Yes, delete it").click()
-        says(page, "Read-only file system")
+        says(page, "cannot be written: the filesystem is read-only")
         settled(page)
         assert row(page, "first.fa").count() == 1
         opened.assert_well()
