@@ -97,7 +97,7 @@ def test_a_notebook_pins_only_what_it_uses_in_ranges_that_hold(notebook: Path) -
 @EACH
 def test_a_notebook_asks_where_it_runs_first(notebook: Path) -> None:
     code = notebook.read_text()
-    assert code.count("flyte.init_from_config()") == 1
+    assert code.count("flyte.init_from_config()") == (notebook.stem != "assets")  # which runs nothing
     assert "# " in code.partition("@app.cell")[2].partition("return")[0]  # the title
 
 

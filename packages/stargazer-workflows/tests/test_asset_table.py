@@ -91,7 +91,7 @@ def test_what_others_change_is_on_the_next_page_that_is_asked_for(store: Store) 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"words": "sample"}, "'sample' is no filter: write key=value"),
+        ({"words": "sample"}, "'sample' is no key=value"),
         ({"words": "a='b"}, "No closing quotation"),
         ({"words": "smaple=x"}, "no asset type has a field 'smaple'; did you mean 'sample'"),
         ({"type": "aligment"}, "aligment"),
@@ -108,7 +108,7 @@ def test_filters_that_are_none_are_said(store: Store, asked: dict[str, Any], sai
 
 def test_words() -> None:
     assert words_of("a=1 a=2 b='x y'") == {"a": ["1", "2"], "b": ["x y"]}
-    with pytest.raises(InvalidAssetError, match="'=x' is no filter"):
+    with pytest.raises(InvalidAssetError, match="'=x' is no key=value"):
         words_of("=x")
 
 

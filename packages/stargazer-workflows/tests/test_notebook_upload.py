@@ -48,13 +48,14 @@ class Page:
         piece = self.data[key][offset : offset + PIECE]
         self.uploads.receive({"kind": "chunk", "key": key, "offset": offset}, [memoryview(piece)])
 
-    def say(self, key: str, kind: str, **fields: str) -> None:
-        self.uploads.receive({"kind": "say", "key": key, "type": kind, "fields": fields})
+    def say(self, key: str, kind: str, others: str = "", **fields: str) -> None:
+        said = {"type": kind, "fields": fields, "others": others}
+        self.uploads.receive({"kind": "say", "key": key, **said})
 
     def add(self, *, force: bool = False) -> None:
         """Press the button: with all that is ready, as the form has it."""
         files = {
-            key: {"type": each.kind, "fields": each.fields, "force": force}
+            key: {"type": each.kind, "fields": each.fields, "others": each.others, "force": force}
             for key, each in self.uploads.files.items()
         }
         self.uploads.receive({"kind": "add", "files": files, "public": False})
@@ -185,16 +186,34 @@ def test_a_check_can_be_overruled_where_the_command_can(page: Page, tmp_path: Pa
     assert [record.keyvalues["sample"] for record in page.uploads.records] == ["berta"]
 
 
-def test_a_file_of_no_known_name_waits_for_a_type(page: Page) -> None:
-    page.choose(a=("counts", FASTA))
+def test_a_file_whose_name_leaves_a_doubt_waits_for_a_type(page: Page) -> None:
+    page.choose(a=("reads.fq", b"@r\nA\n+\nI\n"))
     assert page.file("a")["hint"] == "Its name does not tell what it is: choose its type."
     page.add()
     assert "choose its type" in page.file("a")["why"]
+    page.say("a", "r1", sample="anna")
+    page.add()
+    assert [record.keyvalues["asset"] for record in page.uploads.records] == ["r1"]
 
+
+def test_a_file_of_no_known_name_is_kept_as_it_is_unless_somebody_knows_better(page: Page) -> None:
+    page.choose(a=("counts", FASTA), b=("genes of mine.xlsx", b"PK"))
+    assert [page.file(key)["type"] for key in "ab"] == ["file", "file"]
+    assert page.file("b")["fields"] == {"name": "genes of mine.xlsx"}
     page.say("a", "reference")
     assert page.file("a")["fields"] == {"build": "counts"}
+    for others, refused in (("project=brca name=x", "name is said more than once"),
+                            ("project", "'project' is no key=value"),
+                            ("a_cid=3", "'a_cid' cannot be a key of your own")):  # fmt: skip
+        page.say("b", "file", others=others, name="genes of mine.xlsx", notes="by hand")
+        page.add()
+        assert refused in page.file("b")["why"]
+    page.say("b", "file", others="project=brca 'owner=A B'", name="genes of mine.xlsx", notes="by hand")
     page.add()
-    assert [record.keyvalues["build"] for record in page.uploads.records] == ["counts"]
+
+    assert page.uploads.records[0].keyvalues["build"] == "counts"
+    kept = page.uploads.records[-1].keyvalues
+    assert kept.items() >= {"asset": "file", "project": "brca", "owner": "A B", "notes": "by hand"}.items()
 
 
 def test_the_same_file_twice_is_said(page: Page, client: LocalStorageClient) -> None:

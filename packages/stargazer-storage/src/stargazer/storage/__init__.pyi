@@ -25,6 +25,7 @@ from .folders import packed, write_tar
 from .index.words import known_keys, known_values
 from .ledger.documents import account, now
 from .locks import is_at, is_locked, new_lock, private_folder, try_lock
+from .networks import visibility
 from .outbox import Sent
 from .recompute import makers, makes
 from .refusals import refused
@@ -32,7 +33,6 @@ from .search import computed_pairs, find_page, find_records, is_computed, type_c
 from .settings import VARIABLES, Settings
 from .store import Order, Store, open_store
 from .threads import check_interrupted, each, in_thread, pause
-from .visibility import visibility
 
 __all__ = [
     "VARIABLES",

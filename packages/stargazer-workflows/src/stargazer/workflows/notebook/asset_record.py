@@ -9,13 +9,13 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile, StargazerError, asset_class
+from stargazer.assets import AssetNotFoundError, IpFile, StargazerError, asset_class
 from stargazer.assets.keyvalues import plain_list
 from stargazer.storage import amend_records, get_client, retract, visibility
 from stargazer.storage.lineage import stale
 from stargazer.storage.maintenance import evict
 from stargazer.workflows.notebook.app import marimo, plain
-from stargazer.workflows.notebook.asset_table import words_of
+from stargazer.workflows.notebook.asset_table import pairs_of
 
 __all__ = [
     "LARGEST",
@@ -31,7 +31,7 @@ __all__ = [
 
 LARGEST = 100_000_000
 """Bytes of a file that a page gives: the browser and the kernel hold all of it, half as large again."""
-OTHERS, LABEL = "_others", "other keys"
+OTHERS, LABEL = "_others", "keys of your own"
 """The field of the form for keys that are no field of the type; no field's name begins so."""
 OWN = ("asset", "provenance_cid")
 
@@ -56,7 +56,7 @@ def record_facts(record: IpFile) -> list[dict[str, str]]:
 
 
 def amend_form(record: IpFile, on_change: Any) -> Any:
-    """A form with a field for each one of the record's type, filled with what is said now, and one for other keys.
+    """A form with a field for each one of the record's type, filled with what is said now; and one for own keys.
 
     Args:
         on_change: called with the texts by key when somebody submits; give them to `amend_record`.
@@ -64,12 +64,14 @@ def amend_form(record: IpFile, on_change: Any) -> Any:
     Raises:
         InvalidAssetError: no installed distribution declares the type.
     """
-    mo, fields = marimo(), asset_class(record.keyvalues.get("asset", "")).fields()
+    mo, kind = marimo(), asset_class(record.keyvalues.get("asset", ""))
     # a label is Markdown: keys that are no fields are somebody's words, and stand in a text
-    texts = {
-        **{key: mo.ui.text(value=_shown(record, key), label=key, full_width=True) for key in fields},
-        OTHERS: mo.ui.text(value=_others(record), label=LABEL, placeholder="key=value ...", full_width=True),
-    }
+    texts = {key: mo.ui.text(value=_shown(record, key), label=key, full_width=True) for key in kind.fields()}
+    others = _others(record)
+    if others or kind.free_keys:
+        texts[OTHERS] = mo.ui.text(
+            value=others, label=LABEL, placeholder="project=brca owner=me", full_width=True
+        )
     layout = "".join(f"<div>{{{key}}}</div>" for key in texts)
     return (
         mo.Html(f"<div style='display: grid; grid-template-columns: 1fr 1fr; gap: 12px'>{layout}</div>")
@@ -94,12 +96,8 @@ def amend_record(record: IpFile, texts: Mapping[str, str]) -> IpFile:
     """
     current = _current(record)
     wanted = {key: text.strip() for key, text in texts.items() if key != OTHERS}
-    before, after = words_of(_others(current)), words_of(texts.get(OTHERS, ""))
-    for key, values in after.items():
-        if len(values) > 1 or key in wanted:
-            raise InvalidAssetError(f"{key} is said more than once: say it once")
-        wanted[key] = values[0]
-    wanted |= dict.fromkeys(before.keys() - after.keys(), "")
+    before, after = pairs_of(_others(current)), pairs_of(texts.get(OTHERS, ""), wanted)
+    wanted |= after | dict.fromkeys(before.keys() - after.keys(), "")
     changed = {key: text for key, text in wanted.items() if text != _shown(current, key)}
     return amend_records(get_client().store, [current], changed)[0] if changed else current
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from stargazer.assets.keyvalues import fields_text
 from stargazer.storage import Order, Store, find_page, get_client, type_counts, visibility
 from stargazer.workflows.notebook.app import marimo
 
-__all__ = ["asset_table", "page_of", "words_of"]
+__all__ = ["asset_table", "page_of", "pairs_of", "words_of"]
 
 STATIC = Path(__file__).parent / "static"
 ROWS, MOST_ROWS = 15, 200
@@ -57,9 +57,26 @@ def words_of(text: str) -> dict[str, list[str]]:
     for word in words:
         key, equals, value = word.partition("=")
         if not (key and equals):
-            raise InvalidAssetError(f"{word!r} is no filter: write key=value")
+            raise InvalidAssetError(f"{word!r} is no key=value")
         filters.setdefault(key, []).append(value)
     return filters
+
+
+def pairs_of(text: str, taken: Collection[str] = ()) -> dict[str, str]:
+    """Metadata as people write it for `stargazer add`: `key=value` words, each key once.
+
+    Args:
+        taken: keys that are said elsewhere.
+
+    Raises:
+        InvalidAssetError: a word that is none, or a key that is said more than once.
+    """
+    pairs = {}
+    for key, values in words_of(text).items():
+        if len(values) > 1 or key in taken:
+            raise InvalidAssetError(f"{key} is said more than once: say it once")
+        pairs[key] = values[0]
+    return pairs
 
 
 def page_of(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from stargazer.assets import (
 from stargazer.assets.keyvalues import fields_text, list_text, plain
 from stargazer.storage import Store
 from stargazer.workflows._notices import notices
+from stargazer.workflows.notebook.asset_table import pairs_of
 from stargazer.workflows.report.numbers import memory
 from stargazer.workflows.samplesheet.folder import named_reads
 
@@ -64,6 +65,7 @@ class Upload:
         state: `refused`: it will not be taken as it is; `why` says what to do.
         kind: the asset type, empty where that is not known.
         fields: what is said of it, as text.
+        others: keys of somebody's own, as `key=value` words.
         may_force: a check refused it, which can be overruled.
     """
 
@@ -77,6 +79,7 @@ class Upload:
     why: str = ""
     kind: str = ""
     fields: dict[str, str] = attrs.field(factory=dict)
+    others: str = ""
     may_force: bool = False
     is_ours: bool = True
     """It lies in the private folder, and goes when it is added or dropped."""
@@ -185,6 +188,7 @@ class Uploads:
                     "why": upload.why,
                     "type": upload.kind,
                     "fields": dict(upload.fields),
+                    "others": upload.others,
                     "force": upload.may_force,
                     "beside": ready[beside[upload.path]].name if upload.path in beside else "",
                     "hint": self._hint(upload, upload.path in beside),
@@ -335,12 +339,13 @@ class Uploads:
         kind = str(message.get("type", upload.kind))
         fields = {str(key): str(value) for key, value in (message.get("fields") or {}).items() if value}
         is_other = kind != upload.kind
-        upload.fields, upload.kind = fields, kind
+        upload.fields, upload.kind, upload.others = fields, kind, str(message.get("others") or "")
         if is_other and kind:
             known = asset_class(kind).fields() if kind in REGISTRY else {}
             upload.fields = proposed_fields(upload.path, kind, self.store) | {
                 key: value for key, value in fields.items() if key in known
             }
+            upload.others = ""
             upload.why, upload.may_force = "", False
         return is_other
 
@@ -380,10 +385,7 @@ class Uploads:
             for upload in group:
                 if not upload.kind:
                     raise InvalidAssetError(f"{str(upload.path)!r}: choose its type")
-            said = {
-                path: {"asset": upload.kind, **{key: value for key, value in upload.fields.items() if value}}
-                for path, upload in by_path.items()
-            }
+            said = {path: said_of(upload) for path, upload in by_path.items()}
             items = [
                 attrs.evolve(
                     item, name=by_path[item.path].name, origin=by_path[item.path].name, public=public
@@ -426,6 +428,20 @@ class Uploads:
                 upload.why = f"It goes with {about[0].name!r}, and is added together with it."
 
 
+def said_of(upload: Upload) -> dict[str, str]:
+    """What is said of a file, its type among it.
+
+    Raises:
+        InvalidAssetError: what is written as keys of somebody's own is none.
+    """
+    fields = {key: value for key, value in upload.fields.items() if value}
+    try:
+        others = pairs_of(upload.others, asset_class(upload.kind).fields())
+    except InvalidAssetError as error:
+        raise InvalidAssetError(f"{str(upload.path)!r}: {error}") from None
+    return {"asset": upload.kind, **fields, **others}
+
+
 def together(uploads: Sequence[Upload]) -> list[list[Upload]]:
     """Files in groups that are linked: mates, and an index with its file; references first, which others name."""
     of_path = {upload.path: [upload] for upload in uploads}
@@ -440,9 +456,11 @@ def together(uploads: Sequence[Upload]) -> list[list[Upload]]:
 
 
 def proposed_type(path: Path) -> str:
-    """The asset type that a file's name tells; empty where it does not."""
+    """The asset type that a file's name tells, `file` where no type's files are called so; empty in doubt."""
     try:
         return storage.guess_type(path.name)
+    except storage.UnknownNameError:
+        return "file"
     except InvalidAssetError:
         return storage.companion_type(path.name) or ""
 
@@ -481,6 +499,7 @@ def type_forms() -> dict[str, Any]:
     return {
         key: {
             "about": (cls.__doc__ or "").strip().partition("\n")[0],
+            "free": cls.free_keys,
             "fields": [
                 {
                     "name": name,

@@ -219,7 +219,7 @@ function render({ model, el }) {
   function form(file) {
     const known = link.forms.get(file.key);
     if (known && known.type === file.type) return known;
-    const made = { type: file.type, fields: { ...file.fields } };
+    const made = { type: file.type, fields: { ...file.fields }, others: file.others };
     link.forms.set(file.key, made);
     return made;
   }
@@ -242,10 +242,21 @@ function render({ model, el }) {
       add.disabled = false;
     });
     control.addEventListener("change", () => {
-      model.send({ kind: "say", key: file.key, type: said.type, fields: said.fields });
+      model.send({ kind: "say", key: file.key, ...said });
     });
     label.append(control);
     return label;
+  }
+
+  function othersLine(file, said) {
+    const control = element("input", { type: "text", placeholder: "project=brca owner=me", value: said.others });
+    control.setAttribute("aria-label", `keys of your own of ${file.name}`);
+    control.addEventListener("input", () => {
+      said.others = control.value;
+      add.disabled = false;
+    });
+    control.addEventListener("change", () => model.send({ kind: "say", key: file.key, ...said }));
+    return element("label", { className: "field" }, element("span", { textContent: "keys of your own" }), control);
   }
 
   function typeLine(file, said) {
@@ -281,7 +292,8 @@ function render({ model, el }) {
       const fields = (setup.types[said.type]?.fields ?? []).filter(field => !(field.link && file.beside &&
         !said.fields[field.name] && linksTo(file, field)));
       box.append(element("div", { className: "fields" }, typeLine(file, said),
-        ...fields.map(field => fieldLine(file, said, field))));
+        ...fields.map(field => fieldLine(file, said, field)),
+        ...(setup.types[said.type]?.free ? [othersLine(file, said)] : [])));
       if (file.beside) box.append(element("div", { className: "soft", textContent: `goes with ${file.beside}` }));
       if (file.hint) box.append(element("div", { className: "hint", textContent: file.hint }));
     }
