@@ -55,7 +55,8 @@ def _():
 def _():
     get_told, set_told = mo.state(("", "neutral"))
     get_asked, set_asked = mo.state(("", ""))
-    return get_asked, get_told, set_asked, set_told
+    seen = {"added": 0}
+    return get_asked, get_told, seen, set_asked, set_told
 
 
 @app.cell(hide_code=True)
@@ -68,8 +69,10 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(added, table):
-    if added.value:
+def _(added, seen, table):
+    # the cell runs at each choice too, which is to stay
+    if len(added.value) > seen["added"]:
+        seen["added"] = len(added.value)
         table.refresh([added.value[-1].id])
     return
 

@@ -59,6 +59,7 @@ def row(page: Page, name: str) -> Locator:
 
 def choose(page: Page, name: str) -> None:
     """Choose a file in the table, and wait until the page shows it."""
+    settled(page)
     row(page, name).first.click()
     page.get_by_role("heading", name="What to do with it").wait_for()
     settled(page)

@@ -53,7 +53,7 @@ def test_a_type_that_nobody_has_is_refused(store: dict[str, dict[str, Any]]) -> 
         ({"asset": ["r1"], "lane": ["L1"], "sample": ["none"]}, 'no record has sample "none"; there are '),
         (
             {"name": ["NA12878.bam"]},
-            "name is a field of annotation, intervals, known_sites, and no file's own name",
+            "name is a field of annotation, file, intervals, known_sites, and no file's own name",
         ),
         ({"cid": ["bafkreigone"]}, 'no record has cid "bafkreigone"'),
         ({"sample": ["NA12878"], "build": ["GRCh38"]}, "no record has all of these"),
