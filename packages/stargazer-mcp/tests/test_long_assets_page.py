@@ -113,7 +113,7 @@ def test_from_upload_to_lineage(home: Path, store: Store, tp53: Path) -> None:
         drawn(page, 1)
         lineage = page.locator(".stargazer-lineage")
         for step in ("align_with_bwa_mem3", "call_variants", "filter_variants"):
-            lineage.get_by_text(step).first.wait_for()
+            lineage.get_by_text(step).first.wait_for(state="attached")  # a title of the picture
 
         page.get_by_role("button", name="Evict ...").click()
         says(page, "computes it again when it is needed")
