@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stargazer.assets import R1, Asset, File, InvalidAssetError, IpFile, assemble, asset_class
+from stargazer.assets import (
+    R1,
+    AmbiguousAssetError,
+    Asset,
+    File,
+    InvalidAssetError,
+    IpFile,
+    assemble,
+    asset_class,
+)
 from stargazer.assets.declaration import is_free_key
 from stargazer.assets.keyvalues import composed
 
@@ -37,7 +46,7 @@ def test_keys_of_somebodys_own_come_back_as_they_were(extra: dict[str, str]) -> 
 @pytest.mark.parametrize(
     "key",
     ["asset", "cid", "some_cid", "provenance_cid", "client", "latest", "id", "path", "public", "record", "extra",
-     "superseded", "run_key", "Project", "a key", "1st", "_own", "", "clé", "a" * 33],
+     "superseded", "run_key", "source", "samples", "size", "Project", "a key", "1st", "_own", "", "clé", "a" * 33],
 )  # fmt: skip
 def test_a_key_that_means_something_or_cannot_be_typed_is_refused(key: str) -> None:
     with pytest.raises(InvalidAssetError):
@@ -101,7 +110,7 @@ def test_it_is_found_by_its_keys_and_no_search_of_all_types_knows_them(tmp_path:
         ("genes.tsv", ".tsv"),
         ("a.b.tar.gz", ".tar.gz"),
         ("notes", ""),
-        ("../../x", ""),
+        ("..x", ".x"),
         ("a.b c", ""),
         ("é.t", ".t"),
     ],
@@ -112,3 +121,27 @@ def test_its_file_ends_as_its_name_does(name: str, suffix: str) -> None:
 
 def test_what_a_computation_depends_on_has_the_keys() -> None:
     assert File(name="x", extra={"project": "p"}).values() == {"name": "x", "notes": None, "project": "p"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"name": "../x"}, {"name": ".."}, {"name": "a" * 256}, {"notes": " "}, {"notes": "\x1b[2J"}, {"notes": "x" * 2001},
+     {"project": "x" * 256}],
+)  # fmt: skip
+def test_what_is_no_name_or_too_long_is_refused(values: dict[str, str]) -> None:
+    with pytest.raises(InvalidAssetError, match=next(iter(values))):
+        File.from_keyvalues({"name": "x.tsv", **values})
+
+
+def test_what_tells_several_apart_is_said_by_their_own_keys(tmp_path: Path) -> None:
+    client = MemoryClient(tmp_path)
+
+    async def add() -> None:
+        for project in ("brca", "luad"):
+            path = tmp_path / f"{project}.tsv"
+            path.write_text(project)
+            await client.upload_file(path, File(name="genes.tsv", extra={"project": project}).keyvalues)
+        await File.one(client=client)
+
+    with pytest.raises(AmbiguousAssetError, match="add a filter, for example project=brca"):
+        asyncio.run(add())

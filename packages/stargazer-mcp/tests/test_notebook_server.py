@@ -418,7 +418,7 @@ def test_flyte_serves_marimo_env_which_asks_for_the_token(folder: Path) -> None:
         assert right.json()["mode"] == "edit"
         assert (folder.parent / "stargazer-notebooks" / "germline.py").exists()
     finally:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
         told = process.communicate(timeout=60)[0].decode()
     assert TOKEN not in told
     with pytest.raises(httpx.TransportError):

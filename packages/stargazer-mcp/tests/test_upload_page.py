@@ -230,7 +230,7 @@ def test_the_editor_takes_a_path_and_an_app_does_not(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(900)
 def test_a_page_that_is_opened_again_says_what_did_not_arrive(
     notebook: Path, home: Path, tmp_path: Path
 ) -> None:
@@ -247,7 +247,7 @@ def test_a_page_that_is_opened_again_says_what_did_not_arrive(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(900)
 def test_a_file_of_5_gb_takes_no_memory(
     notebook: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stargazer.assets.client import IpFile, StorageClient
 from stargazer.assets.errors import StargazerError
-from stargazer.assets.filters import listed
+from stargazer.assets.filters import listed, value_of
 from stargazer.assets.keyvalues import list_text
 
 __all__ = ["describe_ambiguous", "describe_missing"]
@@ -28,7 +28,8 @@ async def describe_ambiguous(
     kind: str, filters: Mapping[str, Any], found: Sequence[Any], client: StorageClient
 ) -> str:
     """That several assets of a type answer the filters: which, what separates them, and a filter to add."""
-    differing = [name for name in found[0].fields() if len({_text(getattr(a, name)) for a in found}) > 1]
+    keys = dict.fromkeys([*found[0].fields(), *(key for each in found for key in each.extra)])
+    differing = [name for name in keys if len({_text(value_of(each, name)) for each in found}) > 1]
     made_with = [await _parameters(asset, client) for asset in found[:SHOWN]]
     names = sorted({name for parameters in made_with for name in parameters})
     varying = [name for name in names if len({_text(parameters.get(name)) for parameters in made_with}) > 1]
@@ -52,12 +53,14 @@ def _asked(kind: str, filters: Mapping[str, Any]) -> str:
 def _separating(found: Sequence[Any], differing: Iterable[str]) -> str:
     """The first filter that selects one of these assets alone; by a field if that can be, else by CID."""
     for name in [*differing, "cid", "provenance_cid"]:
-        values = [listed(getattr(asset, name)) for asset in found]
+        values = [listed(value_of(asset, name)) for asset in found]
         texts = [[_text(member) for member in members if member is not None] for members in values]
         for text in sorted({member for members in texts for member in members}):
             if sum(text in members for members in texts) == 1:
                 return f"{name}={text}"
-    return " ".join(f"{name}={_text(getattr(found[0], name))}" for name in differing) or f"cid={found[0].cid}"
+    return (
+        " ".join(f"{name}={_text(value_of(found[0], name))}" for name in differing) or f"cid={found[0].cid}"
+    )
 
 
 def _rest(assets: Sequence[Any]) -> list[str]:
@@ -65,7 +68,7 @@ def _rest(assets: Sequence[Any]) -> list[str]:
 
 
 def _line(asset: Any, names: Iterable[str]) -> str:
-    pairs = [f"{name}={_text(getattr(asset, name))}" for name in names if getattr(asset, name) is not None]
+    pairs = [f"{name}={_text(value_of(asset, name))}" for name in names if value_of(asset, name) is not None]
     made = asset.record.created_at[:19] if asset.record else ""
     name = repr(asset.record.name) if asset.record and asset.record.name else ""
     return " ".join(filter(None, [asset.cid, made, name, *pairs]))

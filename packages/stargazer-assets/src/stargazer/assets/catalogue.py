@@ -18,7 +18,7 @@ from stargazer.assets.formats.signatures import (
     check_tar,
 )
 from stargazer.assets.formats.tables import check_annotation, check_bed, check_dict, check_fai, check_vcf
-from stargazer.assets.keyvalues import header_text, not_negative
+from stargazer.assets.keyvalues import base_name, header_text, not_negative, short_text
 from stargazer.assets.model import REGISTRY as REGISTRY  # complete, as the front page offers it
 from stargazer.assets.model import Asset, asset
 
@@ -296,8 +296,8 @@ class File(Asset):
     The keys of your own are in `extra`: `File(name="genes.tsv", extra={"project": "brca"})`.
     """
 
-    name: str = attrs.field(validator=header_text)
-    notes: str | None = None
+    name: str = attrs.field(validator=base_name)
+    notes: str | None = attrs.field(default=None, validator=short_text)
 
     def own_suffix(self) -> str:
         """The ending of its name, as far as that is one: `.tsv.gz`."""

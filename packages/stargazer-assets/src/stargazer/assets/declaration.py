@@ -38,7 +38,10 @@ MAX_KEYVALUES = 10  # Pinata's limit for one file
 MAX_FIELDS = MAX_KEYVALUES - 2  # beside `asset` and `provenance_cid`
 WORDS_OF_QUERIES = frozenset({"asset", "client", "latest"})
 FREE_KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
-NOT_FREE = frozenset({"force", "id", "in_place", "public", "run_key", "superseded"})
+NOT_FREE = frozenset(
+    {"force", "id", "in_place", "limit", "offset", "origin", "provenance", "public", "run_key", "samples", "size",
+     "source", "superseded"}
+)  # fmt: skip
 """What means something else where files are added or searched for."""
 
 BASE_FIELDS = frozenset({"cid", "path", "provenance_cid", "record", "extra"})

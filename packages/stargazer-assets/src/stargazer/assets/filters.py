@@ -20,7 +20,7 @@ from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.keyvalues import composed, decode, encode, plain
 
 __all__ = ["RECORD_KEYS", "Filters", "age", "has_value", "knows", "listed", "no_assembling",
-           "refuse_forbidden", "same_keys"]  # fmt: skip
+           "refuse_forbidden", "same_keys", "value_of"]  # fmt: skip
 
 SAME = {"sample": "samples", "samples": "sample"}
 """Keys with one meaning, for types that have but one of them."""
@@ -91,7 +91,7 @@ class Filters:
 
     def _matches(self, asset: Any) -> bool:
         return all(
-            any(value in values for value in listed(_value(asset, name))) for name, values in self._wanted
+            any(value in values for value in listed(value_of(asset, name))) for name, values in self._wanted
         )
 
 
@@ -160,7 +160,7 @@ def _hint(cls: Any, field: str) -> Any:
     return hints_of(cls).get(field, str)
 
 
-def _value(asset: Any, name: str) -> Any:
+def value_of(asset: Any, name: str) -> Any:
     """What an asset has under a key that its class takes; None where it has nothing."""
     if type(asset).free_keys and name not in type(asset).fields() and name not in RECORD_KEYS:
         return asset.extra.get(name)

@@ -20,12 +20,17 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 import attrs
 from stargazer.assets.errors import InvalidAssetError
 
-__all__ = ["check_text", "composed", "decode", "describe", "encode", "fields_text", "header_text", "list_text",
-           "not_negative", "optional", "plain", "plain_list", "storable"]  # fmt: skip
+__all__ = ["MOST_NAME", "base_name", "check_text", "composed", "decode", "describe", "encode", "fields_text",
+           "header_text", "list_text", "not_negative", "optional", "plain", "plain_list", "short_text",
+           "storable"]  # fmt: skip
 
 SCALARS = (str, bool, int, float)
 HIDDEN = ("Cc", "Cf", "Zl", "Zp")
 """Unicode's categories of what is not drawn: control characters, joiners and marks of direction, line separators."""
+MOST_TEXT = 2000
+"""Characters of notes."""
+MOST_NAME = 255
+"""Bytes of a file's name, and characters of what somebody says under a key of his own."""
 NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 
 
@@ -235,6 +240,31 @@ def check_text(kind: str, name: str, value: str, *, is_stored: bool) -> None:
         )
     if value != value.strip():
         raise InvalidAssetError(f"{title}: expected text without blanks at its ends, got {value!r}; {write}")
+
+
+def short_text(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Refuses text that is empty, long, or has control characters other than tabs and line ends."""
+    if not isinstance(value, str) or instance.record is not None:
+        return
+    title = f"{instance.asset_key}: {attribute.name}"
+    if len(value) > MOST_TEXT:
+        raise InvalidAssetError(
+            f"{title}: {len(value):,} characters, at most {MOST_TEXT:,}: add a longer text as a file"
+        )
+    if not value.strip() or re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value):
+        raise InvalidAssetError(f"{title}: expected text that can be seen, got {value!r}")
+
+
+def base_name(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Refuses, beside what `header_text` does, a name that is a path or that filesystems do not take."""
+    header_text(instance, attribute, value)
+    if not isinstance(value, str) or instance.record is not None:
+        return
+    if "/" in value or value in (".", "..") or len(value.encode()) > MOST_NAME:
+        raise InvalidAssetError(
+            f"{instance.asset_key}: {attribute.name}: expected the name of a file, no path, of at most {MOST_NAME} "
+            f"bytes, got {value!r}"
+        )
 
 
 def not_negative(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -38,7 +38,7 @@ from stargazer.assets.errors import (
 )
 from stargazer.assets.filters import Filters
 from stargazer.assets.formats.compression import first_bytes
-from stargazer.assets.keyvalues import check_text, composed, decode, encode
+from stargazer.assets.keyvalues import MOST_NAME, check_text, composed, decode, encode
 
 __all__ = ["REGISTRY", "Asset", "asset", "asset_class", "companions_of", "fetch", "load_asset_types"]
 
@@ -203,6 +203,9 @@ class Asset:
             except InvalidAssetError as error:
                 raise InvalidAssetError(f"{self.asset_key}: {key}: {error}") from None
             check_text(self.asset_key, key, text, is_stored=self.record is not None)
+            if len(text) > MOST_NAME and self.record is None:
+                said = f"{len(text):,} characters, at most {MOST_NAME}: write it in the notes"
+                raise InvalidAssetError(f"{self.asset_key}: {key}: {said}")
 
     def resolve_links(self) -> None:
         """Replace assets that links point at by their CIDs, now that those are stored."""
