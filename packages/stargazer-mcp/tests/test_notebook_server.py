@@ -421,9 +421,7 @@ def test_flyte_serves_marimo_env_which_asks_for_the_token(folder: Path) -> None:
     finally:
         apps = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        for app in (
-            apps
-        ):  # Flyte leaves them where it is told to end while it still looks for the app
+        for app in apps:  # Flyte leaves them where it is told to end while it still looks for the app
             with contextlib.suppress(psutil.NoSuchProcess):
                 app.terminate()
         told = process.communicate(timeout=60)[0].decode()
