@@ -20,7 +20,7 @@ with app.setup:
     from stargazer.mcp.previews.preview import preview
     from stargazer.storage import get_client, is_cid
     from stargazer.storage.lineage import contents, diff, executions_of, render, render_difference, stale, why
-    from stargazer.workflows.notebook import explained, html_page, lineage_graph, plain, stop
+    from stargazer.workflows.notebook import explained, html_page, lineage_files, lineage_graph, plain, stop
 
     flyte.init_from_config()
 
@@ -59,7 +59,13 @@ async def _(look):
 
 
 @app.cell(hide_code=True)
-def _(files, kind, sample):
+def _():
+    get_wanted, set_wanted = mo.state("")
+    return get_wanted, set_wanted
+
+
+@app.cell(hide_code=True)
+def _(files, kind, sample, set_wanted):
     def _is_of(file, name):
         return not name or name in (getattr(file, "sample", None), *getattr(file, "samples", []))
 
@@ -86,14 +92,17 @@ def _(files, kind, sample):
         initial_selection=[0] if shown else None,
         page_size=8,
         label="Files, the newest first",
+        on_change=lambda _: set_wanted(""),
     )
     table if files else None
     return (table,)
 
 
 @app.cell(hide_code=True)
-def _():
-    typed = mo.ui.text(label="Or a CID", placeholder="bafkrei... or bafybei...", full_width=True)
+def _(get_wanted):
+    typed = mo.ui.text(
+        value=get_wanted(), label="Or a CID", placeholder="bafkrei... or bafybei...", full_width=True
+    )
     typed
     return (typed,)
 
@@ -168,11 +177,19 @@ def _(cid, store):
 
 
 @app.cell(hide_code=True)
-def _(cid, lineage):
+def _(cid, lineage, set_wanted):
+    sources = mo.ui.table(
+        lineage_files(cid),
+        selection="single",
+        page_size=8,
+        label="The files it was made from: choose one to look at it",
+        on_change=lambda rows: set_wanted(rows[0]["CID"]) if rows else None,
+    )
     mo.vstack(
         [
             mo.md("### How it came to be"),
             lineage_graph(cid),
+            *([sources] if sources.data else []),
             mo.accordion({"In words (`stargazer why`)": mo.plain_text(render(lineage))}),
         ]
     )

@@ -10,6 +10,7 @@ import io
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -225,6 +226,107 @@ def test_in_run_mode_without_anything(name: str, tmp_path: Path) -> None:
         opened.assert_well()
         opened.page.get_by_role("heading", level=1).wait_for()
         opened.page.get_by_text(re.compile(EMPTY[name])).first.wait_for()
+
+
+def draw_rectangle(page: Page, chart: Locator) -> None:
+    """Choose the middle of a chart, as people do with the mouse."""
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.8 * box["height"], steps=8)
+    page.mouse.up()
+
+
+@pytest.mark.browser
+def test_what_is_chosen_among_calls_comes_back(home: Path) -> None:
+    with serve(NOTEBOOKS["germline"], "run", home=home) as served, open_page(served.url) as opened:
+        page = opened.page
+        settled(page, SECONDS)
+        fit = page.get_by_text(re.compile(r"^[\d,]+ of [\d,]+ calls fit"))
+        page.get_by_role("checkbox", name="Select row").first.click()
+        page.get_by_role("heading", name="Samples that have the chosen calls").wait_for()
+        draw_rectangle(page, page.locator("marimo-vega canvas").first)
+        page.get_by_text(re.compile(r"^[1-9][\d,]* genotypes in the rectangle")).wait_for()
+
+        region = page.get_by_label("or a region")
+        region.fill("nowhere:1-2")
+        region.press("Enter")
+        page.get_by_text("nowhere").last.wait_for()
+        region.fill("demo1:1-2,000")
+        region.press("Enter")
+        fit.wait_for()
+        settled(page, SECONDS)
+        opened.assert_well()
+
+
+@pytest.mark.browser
+def test_cells_of_a_rectangle_come_back_by_cluster(home: Path) -> None:
+    with serve(NOTEBOOKS["scrna"], "run", home=home) as served, open_page(served.url) as opened:
+        page = opened.page
+        settled(page, SECONDS)
+        draw_rectangle(page, page.locator("marimo-vega canvas").first)
+        page.get_by_role("heading", name=re.compile(r"^[1-9][\d,]* cells in the rectangle")).wait_for()
+        page.get_by_text("The first marker genes of these clusters").wait_for()
+        settled(page, SECONDS)
+        opened.assert_well()
+
+
+@pytest.mark.browser
+def test_a_file_of_the_lineage_leads_on(home: Path) -> None:
+    from playwright.sync_api import expect
+
+    with serve(NOTEBOOKS["results"], "run", home=home) as served, open_page(served.url) as opened:
+        page = opened.page
+        use_results(page)
+        settled(page, SECONDS)
+        sources = page.locator("marimo-table").filter(has_text="The files it was made from")
+        sources.get_by_role("checkbox").or_(sources.get_by_role("radio")).first.click()
+        expect(page.get_by_label("Or a CID")).to_have_value(re.compile("^baf"), timeout=SECONDS * 1000)
+        cid = page.get_by_label("Or a CID").input_value()
+        page.locator("h2 + code", has_text=cid).wait_for()
+        settled(page, SECONDS)
+        opened.assert_well()
+
+
+@pytest.mark.browser
+def test_a_run_is_cancelled_by_its_button(tmp_path: Path) -> None:
+    with (
+        serve(NOTEBOOKS["germline"], "run", home=tmp_path / "home") as served,
+        open_page(served.url) as opened,
+    ):
+        page = opened.page
+        page.get_by_role("button", name="Simulate the demo's trio").click()
+        page.get_by_role("button", name="Call variants").click()
+        page.get_by_role("button", name="Cancel the run").click()
+        page.get_by_text(re.compile("was cancelled")).first.wait_for()
+        assert page.get_by_role("button", name="Cancel the run").count() == 0
+        settled(page, SECONDS)
+        opened.assert_well()
+
+
+@pytest.mark.browser
+def test_how_soon_a_notebook_is_ready_to_read(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Says it, beside an empty notebook of marimo's that is opened in the same way; it decides nothing."""
+    empty = tmp_path / "empty.py"
+    empty.write_text("import marimo\napp = marimo.App()\n\n@app.cell\ndef _():\n    return\n")
+    seconds: dict[str, list[float]] = {}
+    for name in ("empty", "germline", "scrna", "results", "assets") * 3:
+        with serve(NOTEBOOKS.get(name, empty), "run", home=home) as served:
+            began = time.monotonic()
+            with open_page(served.url) as opened:
+                settled(opened.page, SECONDS)
+                seconds.setdefault(name, []).append(time.monotonic() - began)
+    base = statistics.median(seconds.pop("empty"))
+    with capsys.disabled():
+        print(
+            f"\n- ready to read: an empty notebook in {base:.1f} s; wanted: within {1.3 * base + 2:.1f} s -"
+        )
+        for name, taken in seconds.items():
+            print(f"- {name}: {statistics.median(taken):.1f} s (median of {len(taken)}) -")
 
 
 @pytest.mark.browser

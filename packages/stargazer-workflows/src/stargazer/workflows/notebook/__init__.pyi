@@ -36,7 +36,7 @@ from .choices import (
 )
 from .figures import binned, coverage_rows, read_summary, sample_figures
 from .genome import call_locus, calls_in_region, genome_browser
-from .lineage import lineage_graph
+from .lineage import lineage_files, lineage_graph
 from .needs import require_extra, require_records
 from .place import execution_place
 from .results import open_result, open_results
@@ -76,6 +76,7 @@ __all__ = [
     "germline_samples",
     "html_page",
     "latest_run",
+    "lineage_files",
     "lineage_graph",
     "marimo_env",
     "markers_of",
