@@ -21,6 +21,7 @@ from stargazer import assets, storage, tasks, workflows
 from stargazer.assets import Reference, StargazerError
 from stargazer.storage import Addition, get_client
 from stargazer.workflows import Run, list_runs, new_run, remove_run, run
+from stargazer.workflows.notebook import lineage_files
 
 pytest.importorskip("marimo", reason="NOT TESTED: pip install 'stargazer-workflows[notebook]'")
 
@@ -102,6 +103,14 @@ def test_foreign_words_are_shown_as_they_are_written(script: Callable[..., tuple
     assert output.text == (
         "<p><code>stargazer add x.fa</code>: no file &#x27;&lt;img src=x onerror=alert(1)&gt;&#x27;<br>second line</p>"
     )
+
+
+def test_the_files_that_one_was_made_from(at_home: dict[str, Run]) -> None:
+    results = at_home["succeeded"].results
+    rows = lineage_files(results["dictionary"]["cid"])
+    assert [(row["type"], row["CID"]) for row in rows] == [("reference", results["reference"]["cid"])]
+    assert rows[0]["what is said of it"].startswith("build=tiny")
+    assert lineage_files(results["reference"]["cid"]) == []
 
 
 # in a kernel
