@@ -296,8 +296,11 @@ def moved(browser, calls, nb, table):
 @app.cell(hide_code=True)
 def looked_at(browser, calls, mo, nb, plain):
     seen = nb.calls_in_region(calls.rows, browser.region)
-    mo.ui.table(
-        seen, page_size=5, label=f"{len(seen):,} of these calls lie in {browser.region}", **plain
+    mo.vstack(
+        [
+            nb.plain(f"{len(seen):,} of these calls lie in {browser.region}"),
+            mo.ui.table(seen, page_size=5, **plain),
+        ]
     ) if seen else nb.plain("No call that fits the filters lies in the region that is shown.")
     return
 

@@ -439,3 +439,21 @@ def test_marimo_env_is_made_of_wheels_in_the_versions_that_are_installed() -> No
         f"{name}[notebook]=={metadata.version(name)}" for name in ("stargazer-workflows", "stargazer-mcp")
     )
     assert [secret.as_env_var for secret in marimo_env.secrets] == ["STARGAZER_NOTEBOOK_TOKEN"]
+
+
+def test_a_file_of_another_visitor_is_theirs_whichever_length_is_asked_for() -> None:
+    from stargazer.mcp.notebook_guard import Guard
+    from starlette.requests import HTTPConnection
+
+    async def app(*_: object) -> None:
+        raise AssertionError
+
+    guard = Guard(app, token=TOKEN, port=1)
+
+    def may(path: str, visitor: str) -> bool:
+        scope = {"type": "http", "path": f"/notebooks/x/@file/{path}", "headers": [], "query_string": b""}
+        return guard._may_use(HTTPConnection(scope), visitor)
+
+    assert may("12-abc.csv", "first")
+    assert not any(may(path, "second") for path in ("12-abc.csv", "13-abc.csv", "012-abc.csv"))
+    assert may("12-other.csv", "second")

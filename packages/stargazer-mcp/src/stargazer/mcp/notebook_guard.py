@@ -125,7 +125,8 @@ class Guard:
         The page of a session is the first to ask for its files: their names are random, and nobody else is told them.
         """
         file = asked.scope["path"].partition(FILES)[2]
-        file = "" if file.startswith(EMPTY) else file  # which all sessions share
+        # all sessions share the empty file; marimo looks others up by what follows the length, however that is written
+        file = "" if file.startswith(EMPTY) else file.partition("-")[2]
         named = (asked.headers.get(SESSION_HEADER), asked.query_params.get(SESSION_PARAMETER), file)
         for name in filter(None, named):
             owner = self._owners.setdefault(name, visitor)
