@@ -31,6 +31,9 @@ LAYERS = ("assets", "storage", "tasks", "workflows", "mcp")
 EXTRAS = "gatk,notebook,scrna"
 """Of stargazer-mcp: all that any image has, pinned together, so that all of them have the same versions."""
 STAND_IN = "localhost/stargazer-base:trixie"
+SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|KEY|JWT)$", re.I)
+PUBLIC = ("GPG_KEY",)
+"""Of the image of Python: by whose key its source is signed."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CONFINED = (
     *("--pull", "never", "--network", "none", "--read-only", "--tmpfs", "/tmp"),
@@ -140,7 +143,8 @@ def inspect(tag: str) -> int:
     """Raise if the image has a root user or a secret in its settings; its size in bytes."""
     (image,) = json.loads(run("podman", "image", "inspect", tag))
     settings = image["Config"]
-    secrets = [word for word in settings["Env"] if re.search(r"(TOKEN|SECRET|PASSWORD|KEY|JWT)=", word, re.I)]
+    names = (word.partition("=")[0] for word in settings["Env"])
+    secrets = [name for name in names if SECRET.search(name) and name not in PUBLIC]
     if settings.get("User", "0").partition(":")[0] in ("", "0", "root") or secrets:
         raise ImageError(f"user {settings.get('User')!r}, secrets {secrets}")
     return int(image["Size"])

@@ -72,8 +72,8 @@ def _():
 def _(added, seen, table):
     # the cell runs at each choice too, which is to stay
     if len(added.value) > seen["added"]:
-        seen["added"] = len(added.value)
         table.refresh([added.value[-1].id])
+    seen["added"] = len(added.value)
     return
 
 

@@ -289,7 +289,8 @@ async def browser(calls_file, nb, reads_shown):
 @app.cell(hide_code=True)
 def moved(browser, calls, nb, table):
     chosen_call = next(iter(table.value or calls.rows), None)
-    browser.locus = nb.call_locus(chosen_call) if chosen_call else ""
+    with nb.explained():
+        browser.locus = nb.call_locus(chosen_call) if chosen_call else ""
     return
 
 

@@ -105,6 +105,19 @@ def test_it_is_found_by_its_keys_and_no_search_of_all_types_knows_them(tmp_path:
 
 
 @pytest.mark.parametrize(
+    "notes", ["\x85", "\x9b31m", "right \u202e wrong", "\u2066", " ", "a\x00", "x" * 2001]
+)
+def test_notes_that_are_not_shown_as_they_are_written_are_refused(notes: str) -> None:
+    with pytest.raises(InvalidAssetError, match="notes"):
+        File(name="x", notes=notes)
+
+
+def test_a_name_that_is_not_unicode_is_refused() -> None:
+    with pytest.raises(InvalidAssetError, match="not valid Unicode"):
+        _ = File(name="\udc80").keyvalues
+
+
+@pytest.mark.parametrize(
     ("name", "suffix"),
     [
         ("genes.tsv", ".tsv"),

@@ -187,7 +187,7 @@ def test_what_goes_wrong_is_said_on_the_page(test_data: Path, tmp_path: Path) ->
         page = opened.page
         shown(page, first)
         go(page, "TP53")
-        page.get_by_text("the reference has no locus 'TP53'").wait_for()
+        page.get_by_text("there is no region 'TP53' here").wait_for()
         page.locator(".igv-search-input").fill("<img src=https://example.org/a.png>")
         page.locator(".igv-search-input").press("Enter")
         page.get_by_text("The reference has no locus <img src").wait_for()

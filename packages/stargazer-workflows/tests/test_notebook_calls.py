@@ -178,7 +178,8 @@ def test_values_are_counted_in_round_bins_by_group() -> None:
         ("chr1:10-20", [("chr1", 10), ("chr1", 20)]),
         ("chr1:11-19", []),
         ("chr1:31-1,000", [("chr1", 30)]),  # the deletion overlaps it
-        ("chr2:20", [("chr2", 20), ("chr2", 30)]),
+        ("chr2:20-", [("chr2", 20), ("chr2", 30)]),
+        ("chr2:20", [("chr2", 20)]),
         ("chr2:35-40", [("chr2", 30)]),
         (" chr2 ", [("chr2", 10), ("chr2", 20), ("chr2", 30)]),
         ("", [("chr1", 10), ("chr1", 20), ("chr1", 30), ("chr2", 10), ("chr2", 20), ("chr2", 30)]),
@@ -193,12 +194,16 @@ def test_a_region_has_the_calls_that_overlap_it_with_and_without_an_index(
 @pytest.mark.parametrize(
     ("region", "told"),
     [
-        ("chr3:1-10", "no contig 'chr3'"),
+        ("chr3:1-10", "no region 'chr3:1-10' here: give `contig:start-end`; the contigs are chr1, chr2"),
         ("chr1:20-10", "ends no earlier"),
         ("chr1:0-10", "begins at 1"),
-        ("chr1:ten", "expected a region"),
-        ("TP53", "expected a region"),
+        ("chr1:1-0", "begins at 1"),
+        ("chr1:ten", "no region"),
+        ("TP53", "no region"),
+        (":5", "no region"),
         ("chr1:,-5", "begins at 1"),
+        ("chr1:2147483648", "at 2,147,483,647 at most"),
+        (f"chr1:{'9' * 5000}", "no region"),
     ],
 )
 def test_what_is_no_region_is_said(tmp_path: Path, region: str, told: str) -> None:

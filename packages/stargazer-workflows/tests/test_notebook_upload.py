@@ -445,3 +445,108 @@ def test_every_type_has_a_form() -> None:
         "choices": ["false", "true"],
         "default": "false",
     }
+
+
+def test_a_file_that_was_refused_leaves_its_place_to_the_next_of_its_name(
+    page: Page, client: LocalStorageClient
+) -> None:
+    page.offer(("old", "x.fa", 5))
+    page.uploads.receive({"kind": "chunk", "key": "old", "offset": 0}, [b"123456"])
+    page.told.clear()
+    page.choose(new=("x.fa", FASTA))
+    page.uploads.receive({"kind": "drop", "key": "old"})
+    page.add()
+
+    assert client.store.read(page.uploads.records[0].cid).read_bytes() == FASTA
+
+
+def test_bytes_that_somebody_took_away_meanwhile_are_not_added(
+    page: Page, client: LocalStorageClient
+) -> None:
+    page.offer(("a", "x.fa", 10))
+    page.uploads.receive({"kind": "chunk", "key": "a", "offset": 0}, [b">x\nAC"])
+    staged(client)[0].write_bytes(b"")
+    page.uploads.receive({"kind": "chunk", "key": "a", "offset": 5}, [b"GTACG"])
+
+    assert page.file("a")["why"] == "'x.fa' arrived with 5 bytes of 10: choose it again"
+
+
+def test_force_is_for_what_a_check_refused_as_this_type(page: Page, tmp_path: Path) -> None:
+    bam, _ = sorted_bam(tmp_path, "anna")
+    page.choose(x=("x.bam", bam))
+    page.say("x", "alignment", sample="berta")
+    page.add(force=True)
+
+    assert page.uploads.records == []
+    page.say("x", "file")
+    page.add(force=True)
+    assert [record.keyvalues["asset"] for record in page.uploads.records] == ["file"]
+
+
+def test_of_files_that_go_together_the_one_that_is_wrong_says_so(page: Page, tmp_path: Path) -> None:
+    bam, _ = sorted_bam(tmp_path, "anna")
+    page.choose(x=("x.bam", bam), y=("x.bam.bai", b"no index"))
+    page.add()
+
+    assert page.file("y")["why"].startswith("'x.bam.bai'"), page.file("y")
+    assert page.file("x")["why"] == "It goes with 'x.bam.bai', and is added together with it."
+
+
+def test_what_could_not_be_checked_is_said_on_the_page_that_added_it(page: Page, tmp_path: Path) -> None:
+    path = str(tmp_path / "bare.bam")
+    with pysam.AlignmentFile(path, "wb", header={"HD": {"VN": "1.6"}, "SQ": [{"SN": "chr1", "LN": 9}]}):
+        pass
+    page.choose(x=("bare.bam", Path(path).read_bytes()))
+    page.say("x", "alignment", sample="anna")
+    page.add()
+
+    notes = page.uploads.shown["added"][0]["notes"]
+    assert "'bare.bam' is registered without a check of sample=anna: its header names no sample" in notes[0]
+
+
+def test_a_fault_of_ours_leaves_the_form_as_it_was(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(page.uploads, "_changed", lambda: shown.append(page.file("a")["why"]))
+    monkeypatch.setattr(page.uploads.store, "add", lambda *_, **__: 1 // 0)
+    page.choose(a=("tiny.fa", FASTA))
+    with pytest.raises(ZeroDivisionError):
+        page.add()
+
+    assert "Stargazer failed" in shown[-1]
+    assert page.file("a")["state"] == "ready"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"kind": "offer"},
+        {"kind": "offer", "files": "x.fa"},
+        {"kind": "offer", "files": [None, {"key": "k"}, {"key": "k", "name": "x", "size": "many"}]},
+        {"kind": "say", "key": "a", "type": 7, "fields": ["sample"]},
+        {"kind": "add", "files": [1]},
+        {"kind": "add", "files": {"a": None}},
+        {"kind": "chunk", "key": "a"},
+        {"kind": "where", "key": None},
+    ],
+)
+def test_messages_of_another_shape_do_no_harm(
+    page: Page, client: LocalStorageClient, message: dict[str, Any]
+) -> None:
+    page.choose(a=("x.dat", FASTA))
+    page.uploads.receive(message)
+
+    assert {each["state"] for each in page.uploads.shown["files"]} <= {"ready"}
+    assert len(page.uploads.shown["files"]) + len(page.uploads.records) == 1
+
+
+def test_nothing_is_taken_after_the_end(page: Page, client: LocalStorageClient) -> None:
+    page.uploads.close()
+    page.offer(("a", "x.fa", 5))
+
+    assert page.told == page.uploads.shown["files"] == staged(client) == []
+
+
+def test_a_name_that_looks_like_a_list_stays_a_name(page: Page) -> None:
+    page.choose(a=("[2024]", FASTA))
+    assert page.file("a")["fields"] == {"name": "[2024]"}

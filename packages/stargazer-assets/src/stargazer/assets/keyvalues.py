@@ -243,7 +243,10 @@ def check_text(kind: str, name: str, value: str, *, is_stored: bool) -> None:
 
 
 def short_text(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Refuses text that is empty, long, or has control characters other than tabs and line ends."""
+    """Refuses text that is empty, long, or is not shown as it is written.
+
+    That is text with control characters other than tabs and line ends, or with those that turn its direction.
+    """
     if not isinstance(value, str) or instance.record is not None:
         return
     title = f"{instance.asset_key}: {attribute.name}"
@@ -251,7 +254,7 @@ def short_text(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> No
         raise InvalidAssetError(
             f"{title}: {len(value):,} characters, at most {MOST_TEXT:,}: add a longer text as a file"
         )
-    if not value.strip() or re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value):
+    if not value.strip() or re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", value):
         raise InvalidAssetError(f"{title}: expected text that can be seen, got {value!r}")
 
 
@@ -260,7 +263,7 @@ def base_name(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> Non
     header_text(instance, attribute, value)
     if not isinstance(value, str) or instance.record is not None:
         return
-    if "/" in value or value in (".", "..") or len(value.encode()) > MOST_NAME:
+    if "/" in value or value in (".", "..") or len(value.encode(errors="surrogatepass")) > MOST_NAME:
         raise InvalidAssetError(
             f"{instance.asset_key}: {attribute.name}: expected the name of a file, no path, of at most {MOST_NAME} "
             f"bytes, got {value!r}"

@@ -41,8 +41,11 @@ def make_app(folder: Path, token: str, port: int, only: Collection[str] = ()) ->
         return app
 
     def is_served(path: str, scope: Scope) -> bool:
-        served = (each.name for each in list_notebooks(folder, only) if not each.problem)
-        return any(path == name or path.startswith(f"{name}/") for name in served)
+        served = {each.name for each in list_notebooks(folder, only) if not each.problem}
+        if path in served:
+            return True
+        # marimo would rather run a file of this very name, which nobody listed
+        return not (folder / f"{path}.py").exists() and any(path.startswith(f"{name}/") for name in served)
 
     async def index(request: Request) -> Response:
         return with_headers(index_page(list_notebooks(folder, only)))

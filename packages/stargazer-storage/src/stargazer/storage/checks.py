@@ -130,10 +130,16 @@ class Checked:
         )
 
 
-def run_checks(additions: Sequence[Addition], find: Callable[[dict[str, str]], list[IpFile]]) -> Checked:
+def run_checks(
+    additions: Sequence[Addition],
+    find: Callable[[dict[str, str]], list[IpFile]],
+    warn: Callable[[str], object] | None = None,
+) -> Checked:
     """Call the checks that are installed for the types of these files, and for what those extend.
 
-    What they could not compare with anything is said in warnings.
+    Args:
+        find: the records with every one of these pairs.
+        warn: told what they could not compare with anything; a Python warning says it where this is not given.
 
     Raises:
         FormatError: a file does not fit, and it is not forced.
@@ -145,10 +151,14 @@ def run_checks(additions: Sequence[Addition], find: Callable[[dict[str, str]], l
             raise FormatError(f"{checked.forced[0]} ({hint})")
         parts.append(checked)
     checked = Checked.together(parts)
-    for text in checked.unchecked[:MOST_WARNINGS]:
-        warnings.warn(text, stacklevel=3)
+    texts = checked.unchecked[:MOST_WARNINGS]
     if (more := len(checked.unchecked) - MOST_WARNINGS) > 0:
-        warnings.warn(f"{more} more like these could not be checked", stacklevel=3)
+        texts.append(f"{more} more like these could not be checked")
+    for text in texts:
+        if warn is None:
+            warnings.warn(text, stacklevel=3)
+        else:
+            warn(text)
     return checked
 
 

@@ -15,7 +15,7 @@ import time
 import types
 import warnings
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -557,13 +557,23 @@ class Store:
 
     # registering
 
-    def add(self, additions: Iterable[Addition], command: str = "add") -> list[IpFile]:
+    def add(
+        self,
+        additions: Iterable[Addition],
+        command: str = "add",
+        *,
+        warn: Callable[[str], object] | None = None,
+    ) -> list[IpFile]:
         """Register files as an import: copied, hashed, checked, with one provenance document for all that is new.
 
         All or nothing: a file that cannot be registered leaves the store as it was. Installed checks look at the
         files first (`stargazer.storage.checks`); provenance names those that did. Where all of them are registered
         already as what they are said to be, and none has changed, nothing is checked again and nothing is written.
         With an account they are sent then; what cannot be sent now waits in the outbox.
+
+        Args:
+            command: what provenance says registered them.
+            warn: told what is said of a file and could not be checked; else a Python warning says it.
 
         Raises:
             FormatError: a file is missing, empty, not of its type, or does not fit what it is said to belong to.
@@ -576,7 +586,7 @@ class Store:
             cids = statcache.known_cids(self.index, [item.path for item in additions])
         records = self._registered(additions, cids)
         if records is None:
-            records = self._add(additions, cids, command)
+            records = self._add(additions, cids, command, warn)
         if self.remote is not None:
             for record, item in zip(records, additions, strict=True):
                 public = self.remote.publishes if item.public is None else item.public
@@ -609,11 +619,17 @@ class Store:
         settle(additions, cids)
         return [self._ipfile(records[id], there=True) for id in ids]
 
-    def _add(self, additions: Sequence[Addition], known: Sequence[str | None], command: str) -> list[IpFile]:
+    def _add(
+        self,
+        additions: Sequence[Addition],
+        known: Sequence[str | None],
+        command: str,
+        warn: Callable[[str], object] | None,
+    ) -> list[IpFile]:
         """Register files of which something is new; `known`: the CIDs of those that have not changed since."""
         check_files(additions)
         check_metadata([item.asset for item in additions])
-        checked = run_checks(additions, self.query_here)
+        checked = run_checks(additions, self.query_here, warn)
         with self.arriving() as arrived:
             signatures = [statcache.signature(item.path) for item in additions]
             if any(known):  # they may have changed while they were checked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import attrs
 from stargazer.assets import InvalidAssetError
+from stargazer.workflows.notebook.region import parse_region
 from stargazer.workflows.variant_files import is_sequence, opened, passes, sample_names
 
 __all__ = ["GENOTYPES", "TYPES", "Calls", "contig_counts", "contig_names", "read_calls"]
@@ -78,8 +78,8 @@ def read_calls(
     Args:
         path: of the file; with its index beside it, a contig is read without what comes before.
         contig: to read; the whole file by default.
-        region: where to read, as `chr17:7,000,000-7,700,000` (both ends belong to it, from 1 on), `chr17:7,000,000`
-            (to the end of the contig) or `chr17`; instead of `contig`. A call belongs to it that overlaps it.
+        region: where to read, as `parse_region` takes it: `chr17:7,000,000-7,700,000`; instead of `contig`. A call
+            belongs to it that overlaps it.
         types: of TYPES.
         least_quality: of QUAL; a call without one fits only where this is 0.
         only_passing: leave out those whose FILTER is neither PASS nor unset.
@@ -97,15 +97,15 @@ def read_calls(
     samples = sample_names(str(path))
     _check_known("sample", sample, samples)
     contigs = contig_names(path)
-    start, end = 0, None
-    if region.strip():
-        contig, start, end = _region(region.strip(), contigs)
     _check_known("contig", contig, contigs)
+    start, end = 1, None
+    if region.strip():
+        contig, start, end = parse_region(region, contigs)
     asked = [sample] if sample else samples
     shown = samples if len(samples) <= MOST_SAMPLES else asked[:1]
     columns = {name: f"GT {name}" if name in COLUMNS else name for name in shown}
     with opened(str(path)) as variants:
-        for record in _records(variants, contig, start, end):
+        for record in _records(variants, contig, start - 1, end):
             if read == most_read:
                 limit = (
                     f"Only the first {read:,} calls {f'of {contig}' if contig else 'of the file'} were looked at"
@@ -178,23 +178,8 @@ def _check_known(what: str, name: str, known: list[str]) -> None:
         raise InvalidAssetError(f"the file has no {what} {name!r}; it has {', '.join(known) or 'none'}")
 
 
-def _region(text: str, contigs: Collection[str]) -> tuple[str, int, int | None]:
-    """The contig of a region, and its first and last base, counted as BED does: names of contigs may have colons."""
-    if text in contigs:
-        return text, 0, None
-    name, _, places = text.rpartition(":")
-    found = re.fullmatch(r"([\d,]+)(?:-([\d,]*))?", places.replace(" ", ""))
-    if not name or found is None:
-        raise InvalidAssetError(
-            f"expected a region such as chr17:7,000,000-7,700,000 or a contig of the file, got {text!r}"
-        )
-    first, last = (int(each.replace(",", "") or 0) if each else None for each in found.groups())
-    if not first or (last is not None and last < first):
-        raise InvalidAssetError(f"a region begins at 1 or later and ends no earlier, got {text!r}")
-    return name, first - 1, last
-
-
 def _records(variants: Any, contig: str, start: int, end: int | None) -> Iterator[Any]:
+    """The records of a region that is counted as BED does."""
     if not contig:
         yield from variants
     elif variants.index is not None:

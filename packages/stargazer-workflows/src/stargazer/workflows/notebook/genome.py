@@ -25,6 +25,7 @@ from stargazer.assets import (
 )
 from stargazer.tasks import quiet_htslib
 from stargazer.workflows.notebook.app import marimo, of_the_extra
+from stargazer.workflows.notebook.region import parse_region, some
 from stargazer.workflows.variant_files import opened
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ FIRST_BASES = 10_000
 FLANK = 60
 """Bases that are shown on either side of a call."""
 
-MOST_NAMES = 5
-"""Contigs that a message names."""
-
 
 async def genome_browser(reference: Reference | str, *files: Asset | str, locus: str = "") -> Any:
     """Reads and calls over their reference, in a browser that can be moved from here and tells where it was moved to.
@@ -58,8 +56,8 @@ async def genome_browser(reference: Reference | str, *files: Asset | str, locus:
     Args:
         reference: with its index; an asset or its CID.
         files: alignments (BAM) and variants (VCF) with their indices; assets or their CIDs, drawn in this order.
-        locus: what is shown first: `contig`, `contig:position` or `contig:start-end`, from one, commas allowed.
-            The beginning of the first contig by default.
+        locus: what is shown first, as `parse_region` takes it, a single position with some bases around it. The
+            beginning of the first contig by default.
 
     Returns:
         A marimo element of the widget. `locus` is from here to the page, `region` from the page to here.
@@ -124,37 +122,22 @@ def calls_in_region(rows: Iterable[Mapping[str, Any]], region: str) -> list[Mapp
 
 
 def parse_locus(locus: str, contigs: Mapping[str, int]) -> str:
-    """A locus as people write it, as `contig:start-end` within its contig; a contig's name may hold colons.
+    """A region as people write it, as `contig:start-end` within its contig; a position with some bases around it.
 
     Args:
-        locus: `contig`, `contig:position` (shown with some bases around it) or `contig:start-end`, from one.
+        locus: as `parse_region` takes it.
         contigs: of the reference, with their lengths.
 
     Raises:
-        InvalidAssetError: the reference has no such locus.
+        InvalidAssetError: the reference has no such region.
     """
-    text = locus.strip()
-    if text in contigs:
-        return f"{text}:1-{contigs[text]}"
-    contig, colon, bounds = text.rpartition(":")
-    first, dash, last = bounds.replace(",", "").partition("-")
-    if not colon or contig not in contigs:
-        raise InvalidAssetError(
-            f"the reference has no locus {locus!r}: give `contig:start-end`; its contigs are {_some(contigs)}"
-        )
+    contig, start, end = parse_region(locus, contigs)
     length = contigs[contig]
-    if not (_is_number(first) and (_is_number(last) or not dash)):
-        raise InvalidAssetError(
-            f"{locus!r} is no locus: give numbers, as in `{contig}:1-{min(length, 1000)}`"
-        )
-    start, end = int(first), int(last or first)
-    if not 1 <= start <= end or start > length:
-        raise InvalidAssetError(
-            f"{locus!r} is not within {contig}, which has the bases 1 to {length}, or its end is before its start"
-        )
-    if not dash:
+    if start > length:
+        raise InvalidAssetError(f"{locus!r} is not within {contig}, which has the bases 1 to {length}")
+    if start == end:
         start, end = max(1, start - FLANK), start + FLANK
-    return f"{contig}:{start}-{min(end, length)}"
+    return f"{contig}:{start}-{min(end or length, length)}"
 
 
 class _Files:
@@ -357,10 +340,10 @@ def _compared(file: Asset, contigs: Mapping[str, int], lengths: Mapping[str, int
         return ""
     if len(lacking) == len(used):
         raise InvalidAssetError(
-            f"the reference lacks every contig of {_called(file)}: that has {_some(lacking)}, "
-            f"the reference {_some(contigs)}; give the reference that it was made with"
+            f"the reference lacks every contig of {_called(file)}: that has {some(lacking)}, "
+            f"the reference {some(contigs)}; give the reference that it was made with"
         )
-    return f"The reference lacks {_some(lacking)} of {_called(file)}: what is there is not shown."
+    return f"The reference lacks {some(lacking)} of {_called(file)}: what is there is not shown."
 
 
 @contextmanager
@@ -393,17 +376,6 @@ def _first_of(path: Path, *suffixes: str) -> Path | None:
     """The first that exists of the files that are called so beside another."""
     beside = (path.with_name(path.name + suffix) for suffix in suffixes)
     return next((found for found in beside if found.exists()), None)
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first names of many."""
-    known = list(names)
-    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
-    return ", ".join(known[:MOST_NAMES]) + more
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
 
 
 @functools.cache

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
+import re
 import shutil
 import time
 import unicodedata
@@ -30,7 +30,7 @@ from stargazer.assets import (
     hints_of,
     load_asset_types,
 )
-from stargazer.assets.keyvalues import fields_text, list_text, plain
+from stargazer.assets.keyvalues import fields_text, plain, plain_list
 from stargazer.storage import Store
 from stargazer.workflows._notices import notices
 from stargazer.workflows.notebook.asset_table import pairs_of
@@ -118,11 +118,14 @@ class Uploads:
         self._note = ""
         self._stack = contextlib.ExitStack()
         self._folder: Path | None = None
+        self._is_closed = False
 
     # what the page says
 
     def receive(self, message: Message, buffers: Sequence[bytes | memoryview] = ()) -> None:
         """Take a message of the page; one that is not understood, or comes too late, is passed over."""
+        if self._is_closed:
+            return
         self.heard += 1
         kind, key = str(message.get("kind")), str(message.get("key", ""))
         upload = self.files.get(key)
@@ -139,7 +142,7 @@ class Uploads:
             self.leave(str(message.get("page", "")))
             return
         if kind == "offer":
-            self._offer(str(message.get("page", "")), message.get("files") or [])
+            self._offer(str(message.get("page", "")), message.get("files"))
         elif kind == "unreadable" and upload is not None and upload.state == "arriving":
             self._refuse(upload, str(message.get("why", "")) or "the browser cannot read it")
         elif kind == "drop" and upload is not None:
@@ -152,7 +155,11 @@ class Uploads:
         elif kind == "note":
             self._note = str(message.get("text", ""))
         elif kind == "add":
-            self._add(message)
+            try:
+                self._add(message)
+            finally:  # the page waits for an answer
+                self._changed()
+            return
         self._changed()
 
     def leave(self, page: str = "") -> None:
@@ -162,15 +169,14 @@ class Uploads:
             self._forget(upload)
         if left:
             names = ", ".join(repr(upload.name) for upload in left[:3]) + (", ..." if len(left) > 3 else "")
-            self._note = (
-                f"The page was closed before {names} had arrived. Nothing of it was added: choose it again."
-            )
+            what = "The page was closed" if page else "The page was closed, or its connection broke,"
+            self._note = f"{what} before {names} had arrived. Nothing of it was added: choose it again."
             self._changed()
 
     def close(self) -> None:
         """Remove what was not added; nothing is taken afterwards."""
+        self._is_closed = True
         self.files.clear()
-        self._folder = None
         self._stack.close()
 
     @property
@@ -202,9 +208,15 @@ class Uploads:
 
     # bytes
 
-    def _offer(self, page: str, files: Sequence[Message]) -> None:
+    def _offer(self, page: str, files: Any) -> None:
         """Take files that are to come, where there is room for all of them."""
-        offered = [(str(each.get("key")), str(each.get("name")), int(each.get("size", 0))) for each in files]
+        offered = [
+            (str(each["key"]), str(each["name"]), each["size"])
+            for each in (files if isinstance(files, list) else [])
+            if isinstance(each, Mapping)
+            and each.keys() >= {"key", "name"}
+            and isinstance(each.get("size"), int)
+        ]
         if len(self.files) + len(offered) > MOST_FILES:
             self._note = (
                 f"{len(offered)} files are more than the {MOST_FILES} that are taken at once: add some first, or use "
@@ -289,6 +301,16 @@ class Uploads:
 
     def _arrived(self, upload: Upload) -> None:
         """Say what a file may be."""
+        try:
+            here = upload.path.stat().st_size
+        except OSError as error:
+            self._refuse(upload, str(storage.refused(error, self.store.root)))
+            return
+        if here != upload.size:
+            self._refuse(
+                upload, f"{upload.name!r} arrived with {here} bytes of {upload.size}: choose it again"
+            )
+            return
         upload.state = "ready"
         upload.kind = proposed_type(upload.path)
         upload.fields = proposed_fields(upload.path, upload.kind, self.store)
@@ -331,13 +353,14 @@ class Uploads:
         if upload.is_ours and upload.path.name:
             with contextlib.suppress(OSError):
                 upload.path.unlink(missing_ok=True)
+        upload.path = Path()  # the next file of this name lies there
 
     # what files are
 
     def _said(self, upload: Upload, message: Message) -> bool:
         """Note what is said of a file; whether the page is to show something else."""
         kind = str(message.get("type", upload.kind))
-        fields = {str(key): str(value) for key, value in (message.get("fields") or {}).items() if value}
+        fields = {str(key): str(value) for key, value in mapping(message.get("fields")).items() if value}
         is_other = kind != upload.kind
         upload.fields, upload.kind, upload.others = fields, kind, str(message.get("others") or "")
         if is_other and kind:
@@ -364,12 +387,12 @@ class Uploads:
 
     def _add(self, message: Message) -> None:
         """Register files: those that go together all or none."""
-        wanted = message.get("files") or {}
+        wanted = mapping(message.get("files"))
         forced = set()
         for key, said in wanted.items():
             if (upload := self.files.get(key)) is not None and upload.state == "ready":
-                self._said(upload, said)
-                if said.get("force"):
+                self._said(upload, mapping(said))
+                if mapping(said).get("force") and upload.may_force:
                     forced.add(upload.path)
         public = bool(message.get("public")) if self.store.remote is not None else None
         ready = [self.files[key] for key in wanted if key in self.files and self.files[key].state == "ready"]
@@ -379,6 +402,7 @@ class Uploads:
     def _register(self, group: Sequence[Upload], forced: Collection[Path], public: bool | None) -> None:
         by_path = {upload.path: upload for upload in group}
         began = storage.now()
+        unchecked: list[str] = []
         for upload in group:
             upload.why, upload.may_force = "", False
         try:
@@ -392,13 +416,19 @@ class Uploads:
                 )
                 for item in storage.additions_of_each(said, self.store, forced=forced)
             ]
-            records = self.store.add(items)
+            records = self.store.add(items, warn=unchecked.append)
         except StargazerError as error:
             self._refused(group, error.explain())
             return
         except OSError as error:
             self._refused(group, str(storage.refused(error, self.store.root)))
             return
+        except Exception:
+            self._refused(
+                group,
+                "Stargazer failed; the terminal of the notebook says where. Nothing was added.",
+            )
+            raise
         for record, upload in zip(records, group, strict=True):
             self._added.append(
                 {
@@ -410,17 +440,16 @@ class Uploads:
             )
             self.records.append(record)
             self._forget(upload)
-        self._added[-1]["notes"] = notices(self.store, records, began)
+        self._added[-1]["notes"] = [*unchecked, *notices(self.store, records, began)]
 
     def _refused(self, group: Sequence[Upload], why: str) -> None:
         """Say beside those files that it is about why they are not registered."""
         may_force = FORCE in why
         why = why.replace(FORCE, "")
-        about = [each for each in group if str(each.path) in why or repr(each.path.name) in why] or list(
-            group
-        )
-        for upload in group:
-            why = why.replace(str(upload.path), upload.name)
+        names = {id(each): (repr(str(each.path)), repr(each.path.name)) for each in group}
+        about = [each for each in group if any(name in why for name in names[id(each)])] or list(group)
+        if self._folder is not None:
+            why = re.sub(re.escape(f"{self._folder}/") + r"\d+/", "", why)
         for upload in group:
             if upload in about:
                 upload.why, upload.may_force = why, may_force
@@ -481,16 +510,13 @@ def proposed_fields(path: Path, kind: str, store: Store) -> dict[str, str]:
     elif kind in ("tenx_h5", "reference"):
         found = {"build" if kind == "reference" else "sample": path.name.partition(".")[0]}
     for key, value in storage.fields_in(path, kind, store).items():
-        found[key] = written(value)
-    return {key: value for key, value in found.items() if value}
+        found[key] = plain_list(value)
+    return {key: value for key, value in found.items() if value not in ("", "[]")}
 
 
-def written(value: str) -> str:
-    """A value as people write it: a list with commas."""
-    if value.startswith("["):
-        with contextlib.suppress(ValueError):
-            return list_text(json.loads(value))
-    return value
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A part of a message; empty where the page sent something else."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def type_forms() -> dict[str, Any]:

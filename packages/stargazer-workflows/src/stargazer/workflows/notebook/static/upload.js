@@ -69,7 +69,7 @@ function transport(model) {
     return known;
   }
   const made = { model, files: new Map(), sent: new Map(), asked: new Map(), forms: new Map(), forced: new Set(),
-                 views: new Set(), wasPublic: false, path: "" };
+                 turned: new Map(), views: new Set(), wasPublic: false, path: "" };
 
   async function next(key, offset) {
     const file = made.files.get(key);
@@ -239,7 +239,7 @@ function render({ model, el }) {
     control.setAttribute("aria-label", `${field.name} of ${file.name}`);
     control.addEventListener("input", () => {
       said.fields[field.name] = control.value;
-      add.disabled = false;
+      readyToAdd();
     });
     control.addEventListener("change", () => {
       model.send({ kind: "say", key: file.key, ...said });
@@ -253,7 +253,7 @@ function render({ model, el }) {
     control.setAttribute("aria-label", `keys of your own of ${file.name}`);
     control.addEventListener("input", () => {
       said.others = control.value;
-      add.disabled = false;
+      readyToAdd();
     });
     control.addEventListener("change", () => model.send({ kind: "say", key: file.key, ...said }));
     return element("label", { className: "field" }, element("span", { textContent: "keys of your own" }), control);
@@ -263,10 +263,13 @@ function render({ model, el }) {
     const types = ["", ...Object.keys(setup.types)];
     const control = element("select", {}, ...types.map(value =>
       element("option", { value, textContent: value || "choose ...", title: setup.types[value]?.about ?? "" })));
-    control.value = said.type;
+    control.value = link.turned.get(file.key) ?? said.type;
     control.setAttribute("aria-label", `type of ${file.name}`);
     control.addEventListener("change", () => {
       link.forms.delete(file.key);
+      link.forced.delete(file.key);
+      link.turned.set(file.key, control.value);
+      readyToAdd();
       model.send({ kind: "say", key: file.key, type: control.value, fields: said.fields });
     });
     return element("label", { className: "field" }, element("span", { textContent: "type" }), control);
@@ -320,17 +323,24 @@ function render({ model, el }) {
     add.disabled = true;
     add.textContent = "Adding ...";
     model.send({ kind: "add", files, public: link.wasPublic });
+    link.forced.clear();
+    link.wasPublic = false; // asked anew for the next files
   });
+
+  // not before the kernel said what it proposes for a type that was chosen
+  function readyToAdd() { add.disabled = link.turned.size > 0; }
 
   function draw() {
     const shown = model.get("shown");
     const focused = root.getRootNode().activeElement?.getAttribute?.("aria-label");
     bars.clear();
+    for (const [key, type] of link.turned)
+      if (!shown.files.some(file => file.key === key && file.type !== type)) link.turned.delete(key);
     const parts = shown.files.map(fileBox);
     if (shown.note) parts.unshift(element("div", { className: "hint", textContent: shown.note }));
     const ready = shown.files.filter(file => file.state === "ready").length;
     if (ready) {
-      add.disabled = false;
+      readyToAdd();
       add.textContent = ready === 1 ? "Add" : `Add ${ready} files`;
       const foot = element("div", { className: "foot" }, add);
       if (setup.public) {
