@@ -108,6 +108,8 @@ def test_an_app_asks_for_its_token_lists_notebooks_and_serves_no_other_file(fold
     (folder / "script.py").write_text("secret = 1")
     (folder.parent / "outside.py").write_text(NOTEBOOK)
     (folder / "linked.py").symlink_to(folder.parent / "outside.py")
+    (folder / "words").mkdir()
+    (folder / "words" / "hidden.py").write_text(NOTEBOOK)
 
     with notebook(folder, "--app", **VARIABLE) as served:
         assert httpx.get(f"{served.url}/health").json() == {"status": "healthy"}
@@ -148,7 +150,8 @@ def test_an_app_asks_for_its_token_lists_notebooks_and_serves_no_other_file(fold
         for link in links:
             assert client.get(link).status_code == 200, link
         for path in ("script/", "linked/", "broken/", "v1.2/", "words.py", ".stargazer-gallery.json", "no/",
-                     "../outside/", "..%2foutside/", "%2e%2e/outside/", "words/../../outside/"):  # fmt: skip
+                     "../outside/", "..%2foutside/", "%2e%2e/outside/", "words/../../outside/",
+                     "words/hidden", "words//hidden", "words/./hidden"):  # fmt: skip
             assert client.get(f"/notebooks/{path}").status_code == 404, path
 
         other = {"Origin": "http://evil.example"}
@@ -356,7 +359,7 @@ def test_a_read_only_folder_is_served(folder: Path) -> None:
         assert "words" in visitor(served.url).get("/").text
 
 
-def test_the_index_of_many_odd_files_is_made_quickly_and_runs_none(tmp_path: Path) -> None:
+def test_the_index_of_many_odd_files_runs_none(tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"n{number}.py").write_text(NOTEBOOK + "raise SystemExit('was run')\n")
     (tmp_path / os.fsdecode(b"caf\xe9.py")).write_text(NOTEBOOK)
@@ -457,3 +460,27 @@ def test_a_file_of_another_visitor_is_theirs_whichever_length_is_asked_for() -> 
     assert may("12-abc.csv", "first")
     assert not any(may(path, "second") for path in ("12-abc.csv", "13-abc.csv", "012-abc.csv"))
     assert may("12-other.csv", "second")
+
+
+def test_a_visitor_with_many_files_leaves_the_sessions_of_others_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stargazer.mcp import notebook_guard
+    from starlette.requests import HTTPConnection
+
+    async def app(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(notebook_guard, "MOST", 3)
+    guard = notebook_guard.Guard(app, token=TOKEN, port=1)
+
+    def may(session: str, visitor: str) -> bool:
+        headers = [(b"marimo-session-id", session.encode())]
+        scope = {"type": "http", "path": "/", "headers": headers, "query_string": b""}
+        return guard._may_use(HTTPConnection(scope), visitor)
+
+    assert may("s_mine", "first")
+    assert all(may(f"s_{number}", "second") for number in range(9))
+    assert not may("s_mine", "second")
+    assert not may("s_8", "first")
+    assert len(guard._owners) == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from html import escape
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -23,9 +23,13 @@ HEALTH = "/health"
 PARAMETER = "access_token"
 FORM = "application/x-www-form-urlencoded"
 LONGEST = 4096  # bytes of a form with a token
-MOST = 100_000  # sessions and their files of which it is known whose they are
+MOST = 10_000  # sessions and their files of one visitor of which it is known whose they are
 SESSION_HEADER, SESSION_PARAMETER = "marimo-session-id", "session_id"
 FILES, EMPTY = "/@file/", "0-"
+OTHER_SITE = (
+    "A page of another site may not ask for this. Where a proxy stands before this server, have it pass the header "
+    "Host on as the browser sends it."
+)
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
@@ -56,7 +60,8 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str, port: int):
         self._app, self._token, self._key = app, digest(token), secrets.token_bytes(32)
         self._cookie = f"stargazer_notebook_{port}"
-        self._owners: OrderedDict[str, str] = OrderedDict()
+        self._owners: dict[str, str] = {}
+        self._names: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it."""
@@ -65,7 +70,7 @@ class Guard:
             return
         asked = HTTPConnection(scope)
         if not _is_of_this_site(asked.headers):
-            await _refuse(scope, receive, send, _refusal("A page of another site may not ask for this.", 403))
+            await _refuse(scope, receive, send, _refusal(OTHER_SITE, 403))
         elif (visitor := self._visitor(asked)) is None:
             await self._let_in(scope, receive, send)
         elif PARAMETER in asked.query_params and scope["type"] == "http":
@@ -129,12 +134,13 @@ class Guard:
         file = "" if file.startswith(EMPTY) else file.partition("-")[2]
         named = (asked.headers.get(SESSION_HEADER), asked.query_params.get(SESSION_PARAMETER), file)
         for name in filter(None, named):
-            owner = self._owners.setdefault(name, visitor)
-            self._owners.move_to_end(name)
-            if owner != visitor:
+            if self._owners.setdefault(name, visitor) != visitor:
                 return False
-        while len(self._owners) > MOST:
-            self._owners.popitem(last=False)
+            names = self._names[visitor]
+            names[name] = None
+            names.move_to_end(name)
+            if len(names) > MOST:
+                del self._owners[names.popitem(last=False)[0]]
         return True
 
 

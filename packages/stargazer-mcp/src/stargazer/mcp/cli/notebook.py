@@ -230,6 +230,7 @@ def _serve(
 ) -> int:
     """Serve notebooks as apps until a signal comes."""
     import secrets
+    import threading
     import webbrowser
 
     from stargazer.mcp.notebook_app import serve_app
@@ -242,8 +243,8 @@ def _serve(
 
     def ready() -> None:
         url = _say_address(options.host or HOST, port, None if token else password, path)
-        if not options.no_browser:
-            webbrowser.open(url)
+        if not options.no_browser:  # some wait until they are closed
+            threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
 
     try:
         serve_app(folder, password, listener, [name] if name else [], ready)
