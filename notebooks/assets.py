@@ -27,6 +27,7 @@ with app.setup:
         explained,
         lineage_graph,
         plain,
+        plain_table,
         record_facts,
         stop,
         upload,
@@ -121,9 +122,8 @@ def _(record):
     mo.vstack(
         [
             mo.md("## What it is"),
-            mo.ui.table(
+            plain_table(
                 record_facts(record),
-                selection=None,
                 show_search=False,
                 show_download=False,
                 page_size=25,

@@ -35,8 +35,7 @@ def imports():
     from stargazer.workflows.demo import prepare
 
     flyte.init_from_config()
-    plain = {"selection": None, "show_column_summaries": False, "show_data_types": False}
-    return alt, asyncio, mo, nb, plain, prepare
+    return alt, asyncio, mo, nb, prepare
 
 
 @app.cell(hide_code=True)
@@ -65,7 +64,7 @@ def simulation(mo):
 
 
 @app.cell(hide_code=True)
-async def samples(asyncio, mo, nb, plain, prepare, simulate):
+async def samples(asyncio, mo, nb, prepare, simulate):
     if simulate.value:
         with mo.status.spinner(title="Simulating a family and registering its reads"), nb.explained():
             await asyncio.to_thread(prepare, "trio")
@@ -82,7 +81,7 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
             "The store has samples and no reference. `stargazer add REFERENCE.fa build=GRCh38` adds one; "
             "its build is a name that you choose."
         )
-    mo.ui.table(found, page_size=5, show_download=False, wrapped_columns=["problem"], **plain)
+    nb.plain_table(found, page_size=5, show_download=False, wrapped_columns=["problem"])
     return builds, found, intervals
 
 
@@ -141,18 +140,18 @@ def runs(build, form, mo, nb):
     in_script = mo.app_meta().mode == "script"
     if in_script and not nb.run_choices(*workflows):  # nobody clicks there
         asked = {name: value for name, value in form.element.value.items() if value}
-    chosen, cancel, tick = nb.run_controls(
+    chosen, cancel, resume, tick = nb.run_controls(
         *workflows,
         asked={"build": build.value, **asked} if asked else {},
         nothing="Nothing was run yet: choose samples above, and press Call variants.",
     )
     mo.vstack([mo.md("## The run"), chosen])
-    return cancel, chosen, tick
+    return cancel, chosen, resume, tick
 
 
 @app.cell(hide_code=True)
-async def progress(cancel, chosen, mo, nb, tick):
-    run = await nb.watched(chosen.value, cancel, tick)
+async def progress(cancel, chosen, mo, nb, resume, tick):
+    run = await nb.watched(chosen.value, cancel, resume, tick)
     mo.md(
         f"Run `{run.id}` succeeded in {run.seconds:.1f} s: {run.computed} tasks were computed, "
         f"{run.memo_hits} remembered. `stargazer runs show {run.id}` lists them."
@@ -169,7 +168,7 @@ async def results(nb, run):
 
 
 @app.cell(hide_code=True)
-def overview(alt, mo, nb, plain, run, summary):
+def overview(alt, mo, nb, run, summary):
     figures = nb.sample_figures(summary)
     passing, filtered = summary["variants"]["pass"], summary["variants"]["filtered"]
     coverage = (
@@ -196,7 +195,7 @@ def overview(alt, mo, nb, plain, run, summary):
                 ],
                 widths="equal",
             ),
-            mo.ui.table(figures, page_size=10, column_widths=dict.fromkeys(figures[0], 95), **plain),
+            nb.plain_table(figures, page_size=10, column_widths=dict.fromkeys(figures[0], 95)),
             coverage,
             nb.run_notes(run),
         ]
@@ -237,11 +236,10 @@ def filters(calls_file, mo, nb, summary):
 def calls(calls_file, filters, mo, nb):
     with nb.explained():
         calls = nb.read_calls(calls_file.path, **filters.value)
-    table = mo.ui.table(
+    table = nb.plain_table(
         calls.rows,
+        selection="multi",
         page_size=10,
-        show_column_summaries=False,
-        show_data_types=False,
         format_mapping={"position": "{}".format},
         label=f"{len(calls.rows):,} of {calls.read:,} calls fit. Choose some to see the reads of each sample.",
     )
@@ -250,7 +248,7 @@ def calls(calls_file, filters, mo, nb):
 
 
 @app.cell(hide_code=True)
-def details(calls, mo, plain, table):
+def details(calls, mo, nb, table):
     places = {(row["contig"], row["position"], row["ref"], row["alt"]) for row in table.value}
     details = [
         row for row in calls.genotypes if (row["contig"], row["position"], row["ref"], row["alt"]) in places
@@ -258,7 +256,7 @@ def details(calls, mo, plain, table):
     mo.vstack(
         [
             mo.md("### Samples that have the chosen calls"),
-            mo.ui.table(details, page_size=10, hidden_columns=["type", "quality", "filter"], **plain),
+            nb.plain_table(details, page_size=10, hidden_columns=["type", "quality", "filter"]),
         ]
     ) if details else None
     return
@@ -295,12 +293,12 @@ def moved(browser, calls, nb, table):
 
 
 @app.cell(hide_code=True)
-def looked_at(browser, calls, mo, nb, plain):
+def looked_at(browser, calls, mo, nb):
     seen = nb.calls_in_region(calls.rows, browser.region)
     mo.vstack(
         [
             nb.plain(f"{len(seen):,} of these calls lie in {browser.region}"),
-            mo.ui.table(seen, page_size=5, **plain),
+            nb.plain_table(seen, page_size=5),
         ]
     ) if seen else nb.plain("No call that fits the filters lies in the region that is shown.")
     return
@@ -348,7 +346,7 @@ def depth_and_balance(alt, calls, mo, nb):
 
 
 @app.cell(hide_code=True)
-def inside(calls, cloud, mo, plain):
+def inside(calls, cloud, nb):
     part = cloud.selections.get("part", {})
     inside = [
         row
@@ -360,18 +358,17 @@ def inside(calls, cloud, mo, plain):
             if figure in part
         )
     ]
-    mo.ui.table(
+    nb.plain_table(
         inside,
         page_size=5,
         hidden_columns=["type", "quality", "filter"],
-        **plain,
         label=f"{len(inside):,} genotypes in the rectangle",
     ) if part else None
     return
 
 
 @app.cell(hide_code=True)
-def distributions(alt, calls, mo, nb, plain):
+def distributions(alt, calls, mo, nb):
     mo.stop(not calls.rows)
     top = alt.Legend(orient="top")
 
@@ -413,7 +410,7 @@ def distributions(alt, calls, mo, nb, plain):
         [
             mo.hstack(histograms, justify="start"),
             mo.hstack([*(balance if calls.genotypes else []), contigs_of_calls], justify="start"),
-            mo.ui.table(by_contig, page_size=6, label="Calls by contig", **plain),
+            nb.plain_table(by_contig, page_size=6, label="Calls by contig"),
         ]
     )
     return

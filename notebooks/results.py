@@ -20,7 +20,15 @@ with app.setup:
     from stargazer.mcp.previews.preview import preview
     from stargazer.storage import get_client, is_cid
     from stargazer.storage.lineage import contents, diff, executions_of, render, render_difference, stale, why
-    from stargazer.workflows.notebook import explained, html_page, lineage_files, lineage_graph, plain, stop
+    from stargazer.workflows.notebook import (
+        explained,
+        html_page,
+        lineage_files,
+        lineage_graph,
+        plain,
+        plain_table,
+        stop,
+    )
 
     flyte.init_from_config()
 
@@ -72,7 +80,7 @@ def _(files, kind, sample, set_wanted):
     shown = [
         _one for _one in files if kind.value in (None, _one.asset_key) and _is_of(_one, sample.value.strip())
     ]
-    table = mo.ui.table(
+    table = plain_table(
         [
             {
                 "type": _one.asset_key,
@@ -141,9 +149,8 @@ def _(cid, records, store):
 
     _several = f"These bytes are registered {len(records)} times, as:" if len(records) > 1 else ""
     _tables = [
-        mo.ui.table(
+        plain_table(
             _row(_record),
-            selection=None,
             show_search=False,
             page_size=15,
             show_download=False,
@@ -178,7 +185,7 @@ def _(cid, store):
 
 @app.cell(hide_code=True)
 def _(cid, lineage, set_wanted):
-    sources = mo.ui.table(
+    sources = plain_table(
         lineage_files(cid),
         selection="single",
         page_size=8,
@@ -226,7 +233,7 @@ def _(cid, store):
         for _run in _runs
         for output in _run.outputs
     ]
-    _shown = mo.ui.table(_rows, selection=None, page_size=5) if _rows else mo.md("Nothing was made from it.")
+    _shown = plain_table(_rows, page_size=5) if _rows else mo.md("Nothing was made from it.")
     mo.vstack([mo.md("### What depends on it"), _shown])
     return
 

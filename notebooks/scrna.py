@@ -36,9 +36,8 @@ def imports():
     from stargazer.workflows.demo import prepare
 
     flyte.init_from_config()
-    plain = {"selection": None, "show_column_summaries": False, "show_data_types": False}
     p_values = {"adjusted p": lambda p: "" if p is None else f"{p:.1e}" if p else "below 1e-300"}
-    return alt, assets, asyncio, mo, nb, p_values, plain, prepare
+    return alt, assets, asyncio, mo, nb, p_values, prepare
 
 
 @app.cell(hide_code=True)
@@ -67,7 +66,7 @@ def simulation(mo):
 
 
 @app.cell(hide_code=True)
-async def samples(asyncio, mo, nb, plain, prepare, simulate):
+async def samples(asyncio, mo, nb, prepare, simulate):
     if simulate.value:
         with mo.status.spinner(title="Simulating cells and registering their counts"), nb.explained():
             await asyncio.to_thread(prepare, "scrna")
@@ -78,7 +77,7 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
             "The store has no counts of cells. `stargazer add filtered_feature_bc_matrix.h5 sample=NAME` adds some; "
             "the button above, or `stargazer demo scrna`, simulates some."
         )
-    mo.ui.table(found, page_size=5, show_download=False, wrapped_columns=["problem"], **plain)
+    nb.plain_table(found, page_size=5, show_download=False, wrapped_columns=["problem"])
     return (found,)
 
 
@@ -130,18 +129,18 @@ def runs(form, mo, nb):
     if asked:
         asked["resolutions"] = f"[{asked['resolutions']}]"
         nb.require_extra("scrna")
-    chosen, cancel, tick = nb.run_controls(
+    chosen, cancel, resume, tick = nb.run_controls(
         *workflows,
         asked=asked,
         nothing="Nothing was run yet: choose samples above, and press Cluster cells.",
     )
     mo.vstack([mo.md("## The run"), chosen])
-    return cancel, chosen, tick
+    return cancel, chosen, resume, tick
 
 
 @app.cell(hide_code=True)
-async def progress(cancel, chosen, mo, nb, tick):
-    run = await nb.watched(chosen.value, cancel, tick)
+async def progress(cancel, chosen, mo, nb, resume, tick):
+    run = await nb.watched(chosen.value, cancel, resume, tick)
     mo.md(
         f"Run `{run.id}` succeeded in {run.seconds:.1f} s: {run.computed} tasks were computed, "
         f"{run.memo_hits} remembered. `stargazer runs show {run.id}` lists them."
@@ -160,7 +159,7 @@ async def results(nb, run):
 
 
 @app.cell(hide_code=True)
-def overview(mo, nb, plain, run, summary):
+def overview(mo, nb, run, summary):
     leiden = summary["clusters"]
     read = sum(sample["cells_before"] for sample in summary["samples"].values())
     stable = "–" if leiden["ari_mean"] is None else f"{leiden['ari_mean']:.2f}"
@@ -176,7 +175,7 @@ def overview(mo, nb, plain, run, summary):
                 ],
                 widths="equal",
             ),
-            mo.ui.table(
+            nb.plain_table(
                 [
                     {
                         "sample": name,
@@ -190,7 +189,6 @@ def overview(mo, nb, plain, run, summary):
                     for name, sample in summary["samples"].items()
                 ],
                 page_size=10,
-                **plain,
             ),
             nb.run_notes(run),
         ]
@@ -268,7 +266,7 @@ def chart(alt, cells, colour, gene, mo, nb):
 
 
 @app.cell(hide_code=True)
-def inside(cells, markers, mo, nb, p_values, plain, umap):
+def inside(cells, markers, mo, nb, p_values, umap):
     part = umap.selections.get("part", {})
     inside = cells.within(part)
     clusters = cells.values(cells.groups[0]) if cells.groups else ["all cells"] * len(inside)
@@ -276,13 +274,12 @@ def inside(cells, markers, mo, nb, p_values, plain, umap):
     mo.vstack(
         [
             mo.md(f"### {sum(inside):,} cells in the rectangle"),
-            mo.ui.table(counts, page_size=10, label="By cluster", **plain),
-            mo.ui.table(
+            nb.plain_table(counts, page_size=10, label="By cluster"),
+            nb.plain_table(
                 nb.markers_of(markers.path, {row["cluster"] for row in counts}, most=5),
                 page_size=10,
                 format_mapping=p_values,
                 label="The first marker genes of these clusters",
-                **plain,
             ),
         ]
     ) if part else None
@@ -299,15 +296,14 @@ def clusters_to_show(mo, summary):
 
 
 @app.cell(hide_code=True)
-def marker_table(markers, mo, most, nb, of_clusters, p_values, pictures, plain):
+def marker_table(markers, mo, most, nb, of_clusters, p_values, pictures):
     mo.vstack(
         [
-            mo.ui.table(
+            nb.plain_table(
                 nb.markers_of(markers.path, of_clusters.value, most=most.value),
                 page_size=10,
                 format_mapping=p_values,
                 label="p-values are of the same cells that made the clusters: they rank genes, and test nothing.",
-                **plain,
             ),
             mo.image(pictures["dotplot"], width=900),
         ]

@@ -291,7 +291,7 @@ def test_a_file_of_the_lineage_leads_on(home: Path) -> None:
 
 
 @pytest.mark.browser
-def test_a_run_is_cancelled_by_its_button(tmp_path: Path) -> None:
+def test_a_run_is_cancelled_and_resumed_by_its_buttons(tmp_path: Path) -> None:
     with (
         serve(NOTEBOOKS["germline"], "run", home=tmp_path / "home") as served,
         open_page(served.url) as opened,
@@ -303,6 +303,11 @@ def test_a_run_is_cancelled_by_its_button(tmp_path: Path) -> None:
         page.get_by_text(re.compile("was cancelled")).first.wait_for()
         assert page.get_by_role("button", name="Cancel the run").count() == 0
         settled(page, SECONDS)
+        page.get_by_role("button", name="Resume the run").click()
+        page.get_by_text(re.compile(r"succeeded in .* remembered")).first.wait_for()
+        page.get_by_text("In figures").first.wait_for()
+        settled(page, SECONDS)
+        assert page.get_by_role("button", name="Resume the run").count() == 0
         opened.assert_well()
 
 

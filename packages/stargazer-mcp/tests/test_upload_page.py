@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,6 +153,28 @@ def test_files_are_dropped_and_what_is_wrong_is_said_beside_them(
 
 
 @pytest.mark.long
+def test_a_table_is_kept_with_keys_of_ones_own(page: Opened, client: LocalStorageClient) -> None:
+    drop(page.page, **{"genes of mine.xlsx": b"PK\x03\x04 a table"})
+    kind = page.page.get_by_label("type of genes of mine.xlsx")
+    assert kind.input_value() == "file"
+    kind.select_option("reference")  # and back: what is proposed is of the type that is chosen
+    page.page.get_by_label("build of genes of mine.xlsx").wait_for()
+    kind.select_option("file")
+    page.page.get_by_label("notes of genes of mine.xlsx").fill("by hand")
+    own = page.page.get_by_label("keys of your own of genes of mine.xlsx")
+    own.fill("project=brca name=x")
+    page.page.get_by_role("button", name="Add", exact=True).click()
+    page.page.get_by_text("name is said more than once").wait_for()
+    own.fill("project=brca owner='Anna B'")
+    page.page.get_by_role("button", name="Add", exact=True).click()
+    page.page.get_by_text("1 in Python: genes of mine.xlsx").wait_for()
+
+    (record,) = client.store.query({"asset": "file", "project": "brca"})
+    assert record.keyvalues.items() >= {"owner": "Anna B", "notes": "by hand", "name": record.name}.items()
+    page.assert_well()
+
+
+@pytest.mark.long
 def test_a_file_that_changes_while_it_is_read_is_said(page: Opened, tmp_path: Path, home: Path) -> None:
     path = tmp_path / "large.fa"
     with path.open("wb") as file:
@@ -251,8 +274,10 @@ def test_a_page_that_is_opened_again_says_what_did_not_arrive(
 def test_a_file_of_5_gb_takes_no_memory(
     notebook: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It arrives piece by piece, as far as it is waited for; a disk that is too small is said before a byte is sent."""
+    """It arrives piece by piece, as far as it is waited for."""
     psutil = pytest.importorskip("psutil", reason="no psutil: the memory of a large upload is not measured")
+    if shutil.disk_usage(tmp_path).free < 2 * SIZE:
+        pytest.skip("NOT MEASURED: the disk has no room for 5 GB and its copy")
     large = tmp_path / "large.fa"
     with large.open("wb") as file:
         file.truncate(SIZE)
@@ -267,9 +292,8 @@ def test_a_file_of_5_gb_takes_no_memory(
 
         before, most, began, arrived = memory(), 0, time.monotonic(), 0
         choose(page, large)
-        refused = page.get_by_text("the disk of the store has room for")
-        page.get_by_label("large.fa arrives").or_(refused).wait_for()
-        while arrived < WAITED_FOR and not refused.count():
+        page.get_by_label("large.fa arrives").wait_for()
+        while arrived < WAITED_FOR:
             most = max(most, memory())
             page.wait_for_timeout(500)
             arrived = sum(path.stat().st_size for path in staged(home))
@@ -279,8 +303,7 @@ def test_a_file_of_5_gb_takes_no_memory(
                 f"\n- {arrived / 1e6:.0f} MB of 5 GB in {took:.0f} s, {(most - before) / 1e6:.0f} MB of memory -"
             )
         assert most - before < MOST_GROWTH
-        if not refused.count():
-            page.get_by_label("Cancel large.fa").click()
-            page.get_by_label("large.fa arrives").wait_for(state="detached")
+        page.get_by_label("Cancel large.fa").click()
+        page.get_by_label("large.fa arrives").wait_for(state="detached")
         assert staged(home) == []
         opened.assert_well()

@@ -2,6 +2,7 @@
 import igv from "igv/dist/igv.esm.js";
 
 const MOST_BYTES = 4 * 1024 * 1024; // of one answer
+const NEAR = "300px 0px"; // below or above what is seen of the page
 const QUIET = 300; // ms after which a region that is looked at is told
 
 let asked = 0;
@@ -113,9 +114,17 @@ async function search(browser, text) {
   return locus.start < locus.end && browser.updateLoci([locus]);
 }
 
-async function shown(element, signal) {
-  while (!(element.isConnected && element.offsetWidth > 0) && !signal.aborted)
-    await new Promise((resolve) => setTimeout(resolve, 50));
+/** Resolves when the element is on the screen, or nearly: nobody waits for a browser that is further down. */
+function shown(element, signal) {
+  return new Promise((resolve) => {
+    const observer = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && done(), { rootMargin: NEAR });
+    const done = () => {
+      observer.disconnect();
+      resolve();
+    };
+    signal.addEventListener("abort", done);
+    observer.observe(element);
+  });
 }
 
 function withoutBlat(track) {
@@ -131,7 +140,7 @@ async function render({ model, el }) {
   note.style.cssText = "font-size: 0.875rem; white-space: pre-line";
   note.textContent = model.get("note");
   place.className = "stargazer-genome-browser";
-  place.style.cssText = "background: white; color: black; color-scheme: light";
+  place.style.cssText = "min-height: 300px; background: white; color: black; color-scheme: light";
   el.append(note, place);
 
   const failed = (text) => {

@@ -21,7 +21,7 @@ from stargazer import assets, storage, tasks, workflows
 from stargazer.assets import Reference, StargazerError
 from stargazer.storage import Addition, get_client
 from stargazer.workflows import Run, list_runs, new_run, remove_run, run
-from stargazer.workflows.notebook import lineage_files
+from stargazer.workflows.notebook import lineage_files, plain_table
 
 pytest.importorskip("marimo", reason="NOT TESTED: pip install 'stargazer-workflows[notebook]'")
 
@@ -392,3 +392,14 @@ def test_an_extra_that_nobody_knows_is_refused() -> None:
 
     with pytest.raises(StargazerError, match="no extra 'scna'; known: gatk, scrna"):
         require_extra("scna")
+
+
+def test_an_address_in_a_table_stays_text_and_the_rows_are_what_was_given() -> None:
+    rows = [{"file": "https://pictures.invalid/a.png", "n": 7}, {"file": None, "n": 0.5}]
+    table = plain_table(rows, selection="multi", initial_selection=[0], format_mapping={"n": "{:.2f}".format})
+
+    data = json.loads(table._component_args["data"])
+    assert [row["file"] for row in data] == ["https:\u2060//pictures.invalid/a.png", None]
+    assert [row["n"] for row in data] == ["7.00", "0.50"]
+    assert table.value == [rows[0]]
+    assert plain_table([], selection="multi").value == []

@@ -1,6 +1,6 @@
 from ._progress import progress, run_controls, watched
 from ._upload import upload
-from .app import explained, html_page, plain, shown, stop
+from .app import explained, html_page, plain, plain_table, shown, stop
 from .app_environment import marimo_env
 from .asset_record import (
     amend_form,
@@ -84,6 +84,7 @@ __all__ = [
     "open_result",
     "open_results",
     "plain",
+    "plain_table",
     "progress",
     "qc_histograms",
     "read_calls",

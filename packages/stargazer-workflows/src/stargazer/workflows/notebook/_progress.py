@@ -23,7 +23,7 @@ from stargazer.workflows.runs.calls import (
     seconds_running,
 )
 from stargazer.workflows.runs.record import Run, calls_of, find_run
-from stargazer.workflows.runs.worker import cancel_run, watch_run
+from stargazer.workflows.runs.worker import cancel_run, resume_run, watch_run
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Event
@@ -91,7 +91,7 @@ async def progress(run: Run | str) -> Run:
     return done
 
 
-def run_controls(*workflows: str, asked: Mapping[str, Any], nothing: str) -> tuple[Any, Any, Any]:
+def run_controls(*workflows: str, asked: Mapping[str, Any], nothing: str) -> tuple[Any, Any, Any, Any]:
     """Start what was asked for, and offer the recorded runs of these workflows, that one first.
 
     Args:
@@ -100,8 +100,8 @@ def run_controls(*workflows: str, asked: Mapping[str, Any], nothing: str) -> tup
         nothing: what the cell says, and stops, where there is no run.
 
     Returns:
-        Elements of marimo, each to be a variable of the cell: a dropdown of runs, whose value is an id, a Cancel
-        button, and what looks again while a run goes on. `watched` takes and shows the last two.
+        Elements of marimo, each to be a variable of the cell: a dropdown of runs, whose value is an id, a button that
+        cancels, one that resumes, and what looks again while a run goes on. `watched` takes and shows the last three.
     """
     mo, begun = marimo(), None
     if asked:
@@ -113,19 +113,22 @@ def run_controls(*workflows: str, asked: Mapping[str, Any], nothing: str) -> tup
     return (
         mo.ui.dropdown(choices, value=next(iter(choices)), label="Run", full_width=True),
         mo.ui.run_button(label="Cancel the run", kind="danger"),
+        mo.ui.run_button(label="Resume the run"),
         mo.ui.refresh(default_interval="1s", label="Looks again"),
     )
 
 
-async def watched(run: Run | str, cancel: Any, tick: Any) -> Run:
+async def watched(run: Run | str, cancel: Any, resume: Any, tick: Any) -> Run:
     """Show what the tasks of a run do, with a button that cancels it; the cell runs again until the run has ended.
+
+    One that has ended without success has a button that resumes it: only what is missing is computed.
 
     Where `progress` waits in its cell, this stops it and the cells below, so that a click is heard. In a script it is
     `progress`.
 
     Args:
         run: or its id.
-        cancel, tick: of `run_controls`, made in another cell.
+        cancel, resume, tick: of `run_controls`, made in another cell.
 
     Returns, raises:
         As `progress`.
@@ -134,9 +137,10 @@ async def watched(run: Run | str, cancel: Any, tick: Any) -> Run:
         return await progress(run)
     mo, trouble = marimo(), ""
     found = find_run(run if isinstance(run, str) else run.id)
-    if cancel.value and found.state == "running":
+    goes_on = found.state == "running"
+    if (cancel.value and goes_on) or (resume.value and not goes_on and found.state != "succeeded"):
         try:
-            await asyncio.to_thread(cancel_run, found.id)
+            await asyncio.to_thread(cancel_run if goes_on else resume_run, found.id)
         except StargazerError as error:
             trouble = error.explain()
         found = find_run(found.id)
@@ -144,12 +148,13 @@ async def watched(run: Run | str, cancel: Any, tick: Any) -> Run:
     for told in calls_of(found):
         calls.take(told)
     drawn = calls.shown(found)
+    said = [mo.callout(plain(trouble), kind="warn")] if trouble else []
     if found.state == "running":
-        said = [mo.callout(plain(trouble), kind="warn")] if trouble else []
         buttons = mo.hstack([cancel, tick], justify="start")
         mo.stop(True, mo.vstack([mo.Html(QUIET), drawn, *said, buttons]))
     if found.state != "succeeded":
-        raise _failure(_text(found), drawn)
+        can_go_on = bool(found.workflow) and not found.defined_in
+        raise _failure(_text(found), mo.vstack([drawn, *said, *([resume] if can_go_on else [])]))
     return found
 
 

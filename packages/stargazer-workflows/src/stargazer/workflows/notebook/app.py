@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from html import escape
 from importlib import import_module
@@ -20,6 +20,7 @@ __all__ = [
     "marimo",
     "of_the_extra",
     "plain",
+    "plain_table",
     "shown",
     "stop",
     "tell",
@@ -75,6 +76,32 @@ def as_html(text: str) -> str:
 def plain(text: str) -> Any:
     """An output of a text that may hold names of files and other foreign words: it is neither Markdown nor HTML."""
     return marimo().Html(f"<p>{as_html(text)}</p>" if text else "")
+
+
+def plain_table(rows: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+    """A table of marimo's in which texts are no more than texts.
+
+    By itself marimo draws the picture of an address in a cell, and so asks another machine for it. Its rows cannot be
+    chosen and its columns have no summaries, where the options do not say something else.
+
+    Args:
+        rows: by column.
+        options: of `mo.ui.table`.
+
+    Returns:
+        The element; its `value` has the rows that are chosen, as they were given.
+    """
+    texts = {
+        column for row in rows for column, value in row.items() if isinstance(value, str) and "://" in value
+    }
+    usual = {"selection": None, "show_column_summaries": False, "show_data_types": False}
+    formats = {**dict.fromkeys(texts, _broken), **(options.pop("format_mapping", None) or {})}
+    return marimo().ui.table(list(rows), format_mapping=formats or None, **{**usual, **options})
+
+
+def _broken(value: Any) -> Any:
+    """An address as it is written, which nobody takes for one."""
+    return value.replace("://", ":\u2060//") if isinstance(value, str) else value
 
 
 def html_page(text: str, height: int = 600) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from stargazer.assets import StargazerError
 from stargazer.workflows.arguments import convert
 from stargazer.workflows.catalogue import Entry, describe, find_entry
-from stargazer.workflows.notebook.app import as_html, marimo
+from stargazer.workflows.notebook.app import as_html, marimo, plain_table
 from stargazer.workflows.report.numbers import duration
 from stargazer.workflows.runs.here import as_json
 from stargazer.workflows.runs.record import Run, list_runs
@@ -70,7 +70,7 @@ def run_table(workflow: str = "") -> Any:
         for run in list_runs()
         if workflow in ("", run.workflow)
     ]
-    return marimo().ui.table(rows, selection="single", label="Recorded runs, the newest first")
+    return plain_table(rows, selection="single", label="Recorded runs, the newest first")
 
 
 def run_notes(run: Run) -> Any:
