@@ -110,6 +110,8 @@ def test_an_app_asks_for_its_token_lists_notebooks_and_serves_no_other_file(fold
     (folder / "linked.py").symlink_to(folder.parent / "outside.py")
     (folder / "words").mkdir()
     (folder / "words" / "hidden.py").write_text(NOTEBOOK)
+    (folder / "public").mkdir()
+    (folder / "public" / "secret.csv").write_text(SECRET)
 
     with notebook(folder, "--app", **VARIABLE) as served:
         assert httpx.get(f"{served.url}/health").json() == {"status": "healthy"}
@@ -151,8 +153,11 @@ def test_an_app_asks_for_its_token_lists_notebooks_and_serves_no_other_file(fold
             assert client.get(link).status_code == 200, link
         for path in ("script/", "linked/", "broken/", "v1.2/", "words.py", ".stargazer-gallery.json", "no/",
                      "../outside/", "..%2foutside/", "%2e%2e/outside/", "words/../../outside/",
-                     "words/hidden", "words//hidden", "words/./hidden"):  # fmt: skip
-            assert client.get(f"/notebooks/{path}").status_code == 404, path
+                     "words/hidden", "words/hidden/", "words//hidden", "words/./hidden//", "words/hidden/ws",
+                     "words/public/secret.csv", "words/sse"):  # fmt: skip
+            asked = client.get(f"/notebooks/{path}", headers={"X-Notebook-Id": str(folder / "words.py")})
+            assert asked.status_code == 404, path
+        assert client.get("/notebooks/words/").headers["content-security-policy"] == "frame-ancestors 'self'"
 
         other = {"Origin": "http://evil.example"}
         assert client.get("/", headers=other).status_code == 403
@@ -163,6 +168,7 @@ def test_an_app_asks_for_its_token_lists_notebooks_and_serves_no_other_file(fold
         assert client.get("/notebooks/words/api/status").status_code in (401, 403)
         client.close()
         assert TOKEN not in served.told()
+        assert TOKEN not in Path(f"/proc/{served.process.pid}/environ").read_text().replace("\0", "\n")
     assert (folder / "words.py").read_text() == NOTEBOOK
 
 
@@ -445,13 +451,13 @@ def test_marimo_env_is_made_of_wheels_in_the_versions_that_are_installed() -> No
 
 
 def test_a_file_of_another_visitor_is_theirs_whichever_length_is_asked_for() -> None:
-    from stargazer.mcp.notebook_guard import Guard
+    from stargazer.mcp.notebook_guard import Guard, Tickets
     from starlette.requests import HTTPConnection
 
     async def app(*_: object) -> None:
         raise AssertionError
 
-    guard = Guard(app, token=TOKEN, port=1)
+    guard = Guard(app, tickets=Tickets(TOKEN), port=1)
 
     def may(path: str, visitor: str) -> bool:
         scope = {"type": "http", "path": f"/notebooks/x/@file/{path}", "headers": [], "query_string": b""}
@@ -472,7 +478,7 @@ def test_a_visitor_with_many_files_leaves_the_sessions_of_others_theirs(
         raise AssertionError
 
     monkeypatch.setattr(notebook_guard, "MOST", 3)
-    guard = notebook_guard.Guard(app, token=TOKEN, port=1)
+    guard = notebook_guard.Guard(app, tickets=notebook_guard.Tickets(TOKEN), port=1)
 
     def may(session: str, visitor: str) -> bool:
         headers = [(b"marimo-session-id", session.encode())]
@@ -483,4 +489,20 @@ def test_a_visitor_with_many_files_leaves_the_sessions_of_others_theirs(
     assert all(may(f"s_{number}", "second") for number in range(9))
     assert not may("s_mine", "second")
     assert not may("s_8", "first")
+    assert not may("s" * 201, "first")
     assert len(guard._owners) == 4
+    assert all(may("s_of_many", f"visitor {number}") == (number == 0) for number in range(9))
+    assert len(guard._names) == 3
+
+
+def test_what_the_browser_is_started_with_lets_it_in_once() -> None:
+    from stargazer.mcp.notebook_guard import Tickets
+
+    tickets = Tickets(TOKEN)
+    assert not tickets.is_good("", is_address=True)
+    first, second = tickets.make_once(), tickets.make_once()
+    assert not tickets.is_good(first, is_address=True)
+    assert not tickets.is_good(second)
+    assert tickets.is_good(second, is_address=True)
+    assert not tickets.is_good(second, is_address=True)
+    assert tickets.is_good(TOKEN)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 from collections.abc import AsyncIterator, Callable, Collection
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import marimo
 import uvicorn
-from stargazer.mcp.notebook_guard import HEALTH, Guard, with_headers
+from marimo._runtime.virtual_file import virtual_file
+from stargazer.mcp.notebook_guard import HEALTH, Guard, Tickets, with_headers
 from stargazer.mcp.notebook_index import NOTEBOOKS, index_page, list_notebooks
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -21,16 +24,22 @@ from starlette.types import ASGIApp, Scope
 
 __all__ = ["make_app", "serve_app"]
 
+UNUSED = (
+    "public",
+    "sse",
+)  # of marimo's addresses: files beside the notebook; what a link of any site would start
+LOADED = ("flyte", "stargazer.workflows.notebook.app", "altair")
+"""What most notebooks import: loaded before there is a session, so that none waits, and no two load it at one time."""
 CLOSING = 1  # seconds for answers that are under way when it ends
 IDLE = 300  # seconds for which a connection is kept
 
 
-def make_app(folder: Path, token: str, port: int, only: Collection[str] = ()) -> ASGIApp:
+def make_app(folder: Path, tickets: Tickets, port: int, only: Collection[str] = ()) -> ASGIApp:
     """The app: an index at `/`, the notebooks below `/notebooks`, and `/health`, which needs no token.
 
     Args:
         folder: that of the notebooks; what comes into it later is served too.
-        token: who may use it.
+        tickets: who may use it.
         port: where it is served.
         only: names of notebooks, without `.py`, if not all are to be served.
     """
@@ -41,11 +50,13 @@ def make_app(folder: Path, token: str, port: int, only: Collection[str] = ()) ->
         return app
 
     def is_served(path: str, scope: Scope) -> bool:
-        served = {each.name for each in list_notebooks(folder, only) if not each.problem}
-        if path in served:
-            return True
-        # marimo would rather run a file of this very name, which nobody listed
-        return not (folder / f"{path}.py").exists() and any(path.startswith(f"{name}/") for name in served)
+        parts = path.strip("/").split("/")
+        names = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
+        # what marimo runs: the longest that there is
+        name = next((name for name in names if (folder / f"{name}.py").exists()), "")
+        if "".join(parts[name.count("/") + 1 :][:1]) in UNUSED:
+            return False
+        return any(each.name == name and not each.problem for each in list_notebooks(folder, only))
 
     async def index(request: Request) -> Response:
         return with_headers(index_page(list_notebooks(folder, only)))
@@ -59,18 +70,20 @@ def make_app(folder: Path, token: str, port: int, only: Collection[str] = ()) ->
         for each in made:
             await each.state.session_manager.shutdown()
 
+    # names of files that a session makes are no secret otherwise: all sessions draw them from one generator
+    virtual_file.random = random.SystemRandom()  # type: ignore[assignment, attr-defined]
     apps = marimo.create_asgi_app(quiet=True, include_code=True).with_dynamic_directory(
         path=NOTEBOOKS, directory=str(folder), validate_callback=is_served, middleware=[remember]
     )
     return Starlette(
         routes=[Route("/", index), Route(HEALTH, health), Mount("/", apps.build())],
-        middleware=[Middleware(Guard, token=token, port=port)],
+        middleware=[Middleware(Guard, tickets=tickets, port=port)],
         lifespan=lifespan,
     )
 
 
 def serve_app(
-    folder: Path, token: str, listener: socket.socket, only: Collection[str], ready: Callable[[], None]
+    folder: Path, tickets: Tickets, listener: socket.socket, only: Collection[str], ready: Callable[[], None]
 ) -> None:
     """Serve until a signal comes; then sessions end, and the signal has its usual effect.
 
@@ -78,7 +91,9 @@ def serve_app(
         listener: where requests come in.
         ready: called when they are taken.
     """
-    app = make_app(folder, token, listener.getsockname()[1], only)
+    for name in LOADED:
+        import_module(name)
+    app = make_app(folder, tickets, listener.getsockname()[1], only)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on", timeout_keep_alive=IDLE,
         ws_ping_interval=1, ws_ping_timeout=60, timeout_graceful_shutdown=CLOSING,

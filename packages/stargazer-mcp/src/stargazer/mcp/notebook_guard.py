@@ -5,34 +5,36 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from html import escape
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from stargazer.mcp.notebook_index import page
 from stargazer.mcp.token_text import digest
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["HEALTH", "Guard", "with_headers"]
+__all__ = ["HEALTH", "Guard", "Tickets", "with_headers"]
 
 HEALTH = "/health"
 """The address that needs no token."""
 PARAMETER = "access_token"
 FORM = "application/x-www-form-urlencoded"
 LONGEST = 4096  # bytes of a form with a token
-MOST = 10_000  # sessions and their files of one visitor of which it is known whose they are
+MOST = 10_000  # visitors, and of each the sessions and their files of which it is known whose they are
+LONGEST_NAME = 200  # characters of the name of one
 SESSION_HEADER, SESSION_PARAMETER = "marimo-session-id", "session_id"
 FILES, EMPTY = "/@file/", "0-"
 OTHER_SITE = (
     "A page of another site may not ask for this. Where a proxy stands before this server, have it pass the header "
     "Host on as the browser sends it."
 )
+POLICY, UNFRAMED = "Content-Security-Policy", "frame-ancestors 'self'"
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
+    POLICY: "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
@@ -44,6 +46,28 @@ def with_headers(html: str, status: int = 200) -> Response:
     return HTMLResponse(html, status, headers=HEADERS)
 
 
+class Tickets:
+    """What lets somebody in: the token, and what this machine's browser is given in its place, which works once.
+
+    A browser is started with the address that it opens, and everybody on the machine can see such a command.
+    """
+
+    def __init__(self, token: str):
+        self._token, self._once = digest(token), ""
+
+    def make_once(self) -> str:
+        """Another one, which works once; one that was made before does not work any more."""
+        self._once = secrets.token_urlsafe(16)
+        return self._once
+
+    def is_good(self, given: str, *, is_address: bool = False) -> bool:
+        """Whether what somebody brings lets them in."""
+        if is_address and self._once and hmac.compare_digest(digest(given), digest(self._once)):
+            self._once = ""
+            return True
+        return hmac.compare_digest(digest(given), self._token)
+
+
 class Guard:
     """Lets requests in that have the token, and each visitor to sessions of their own alone.
 
@@ -53,15 +77,15 @@ class Guard:
 
     Args:
         app: what is guarded.
-        token: the token.
+        tickets: what lets somebody in.
         port: where the server listens: servers of one machine share cookies otherwise.
     """
 
-    def __init__(self, app: ASGIApp, token: str, port: int):
-        self._app, self._token, self._key = app, digest(token), secrets.token_bytes(32)
+    def __init__(self, app: ASGIApp, tickets: Tickets, port: int):
+        self._app, self._tickets, self._key = app, tickets, secrets.token_bytes(32)
         self._cookie = f"stargazer_notebook_{port}"
         self._owners: dict[str, str] = {}
-        self._names: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
+        self._names: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it."""
@@ -78,10 +102,7 @@ class Guard:
         elif not self._may_use(asked, visitor):
             await _refuse(scope, receive, send, _refusal("This is of somebody else's session.", 403))
         else:
-            await self._app(scope, receive, send)
-
-    def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(digest(given), self._token)
+            await self._app(scope, receive, _unframed(send))
 
     def _visitor(self, asked: HTTPConnection) -> str | None:
         """Who asks, by their cookie; programs with the token are one visitor. None of who is not known."""
@@ -89,7 +110,7 @@ class Guard:
         if name and hmac.compare_digest(mac.encode("utf-8", "surrogateescape"), self._mac(name).encode()):
             return name
         scheme, _, given = asked.headers.get("authorization", "").partition(" ")
-        return "" if scheme.lower() == "bearer" and self._is_token(given.strip()) else None
+        return "" if scheme.lower() == "bearer" and self._tickets.is_good(given.strip()) else None
 
     def _mac(self, name: str) -> str:
         return hmac.new(self._key, name.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
@@ -104,9 +125,10 @@ class Guard:
             await JSONResponse({"name": "Stargazer"})(scope, receive, send)
             return
         given = request.query_params.get(PARAMETER)
+        is_address = given is not None
         if request.method == "POST" and request.headers.get("content-type", "").startswith(FORM):
-            given = await _from_form(request)
-        if given is not None and self._is_token(given):
+            given, is_address = await _from_form(request), False
+        if given is not None and self._tickets.is_good(given, is_address=is_address):
             answer = self._to_address(scope)
             name = secrets.token_urlsafe(16)
             answer.set_cookie(
@@ -134,14 +156,29 @@ class Guard:
         file = "" if file.startswith(EMPTY) else file.partition("-")[2]
         named = (asked.headers.get(SESSION_HEADER), asked.query_params.get(SESSION_PARAMETER), file)
         for name in filter(None, named):
-            if self._owners.setdefault(name, visitor) != visitor:
+            if len(name) > LONGEST_NAME or self._owners.setdefault(name, visitor) != visitor:
                 return False
-            names = self._names[visitor]
+            names = self._names.setdefault(visitor, OrderedDict())
+            self._names.move_to_end(visitor)
             names[name] = None
             names.move_to_end(name)
             if len(names) > MOST:
                 del self._owners[names.popitem(last=False)[0]]
+            if len(self._names) > MOST:
+                for left in self._names.popitem(last=False)[1]:
+                    del self._owners[left]
         return True
+
+
+def _unframed(send: Send) -> Send:
+    """Sends answers of marimo's that no page of another address may have in a frame."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).setdefault(POLICY, UNFRAMED)
+        await send(message)
+
+    return sent
 
 
 def _is_of_this_site(headers: Headers) -> bool:

@@ -87,7 +87,11 @@ def notebook(argv: Sequence[str]) -> int:
     for root in options.root:
         if not Path(root).expanduser().is_dir():
             parser.error(f"--root {root!r} is no folder")
+    is_from_environment = TOKEN in os.environ
     token = _token(parser, options)
+    if token and options.app and is_from_environment:  # others can read what a program was started with
+        command = [sys.executable, "-P", "-m", "stargazer.mcp.cli", "notebook", *argv]
+        os.execv(sys.executable, [*command, "--token-file", _readable(token)])
     chosen = find_notebook(words.plain[0]) if words.plain else None
     _check_extra(chat)
     listener = _listener(options)
@@ -133,7 +137,7 @@ def _token(parser: Parser, options: argparse.Namespace) -> str | None:
 
     given = os.environ.pop(TOKEN, None)  # notebooks have no use for it
     if options.token_file and given is not None:
-        parser.error(f"give one of --token-file and {TOKEN}")
+        parser.error(f"give one of --token-file and {TOKEN}, not both: `unset {TOKEN}`")
     source = TOKEN
     if options.token_file:
         path = Path(options.token_file).expanduser()
@@ -234,31 +238,37 @@ def _serve(
     import webbrowser
 
     from stargazer.mcp.notebook_app import serve_app
+    from stargazer.mcp.notebook_guard import Tickets
     from stargazer.mcp.notebook_index import address_of
 
     name = chosen.file.removesuffix(".py") if chosen else ""
     password = token or secrets.token_urlsafe(16)
+    tickets = Tickets(password)
     path = address_of(name) if name else "/"
     port = listener.getsockname()[1]
 
     def ready() -> None:
-        url = _say_address(options.host or HOST, port, None if token else password, path)
+        host = options.host or HOST
+        _say_address(host, port, None if token else password, path)
         if not options.no_browser:  # some wait until they are closed
+            url = _address(host, port, tickets.make_once(), path)
             threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
 
     try:
-        serve_app(folder, password, listener, [name] if name else [], ready)
+        serve_app(folder, tickets, listener, [name] if name else [], ready)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0
 
 
-def _say_address(host: str, port: int, token: str | None, path: str = "/") -> str:
+def _say_address(host: str, port: int, token: str | None, path: str = "/") -> None:
     """Print where to go: with the token that was made up, or that the one that was given is asked for."""
-    shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    url = f"http://{shown}:{port}{path}" + (f"?access_token={token}" if token else "")
-    print_text(url)
+    print_text(_address(host, port, token, path))
     if token is None:
         note("it asks for the token that you gave")
     sys.stdout.flush()
-    return url
+
+
+def _address(host: str, port: int, token: str | None, path: str) -> str:
+    shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http://{shown}:{port}{path}" + (f"?access_token={token}" if token else "")
