@@ -119,11 +119,13 @@ def _(record, set_told, table):
 
 @app.cell(hide_code=True)
 def _(record):
+    with explained():
+        _facts = record_facts(record)
     mo.vstack(
         [
             mo.md("## What it is"),
             plain_table(
-                record_facts(record),
+                _facts,
                 show_search=False,
                 show_download=False,
                 page_size=25,
@@ -139,7 +141,10 @@ def _(done, record, set_asked, told):
     def _amend(texts):
         if texts is None or (amended := done(amend_record, texts)) is None:
             return
-        _notes = amended_notices(get_client().store, [amended])
+        try:
+            _notes = amended_notices(get_client().store, [amended])
+        except StargazerError as error:  # it is amended all the same
+            _notes = [error.explain()]
         _said = "Nothing was changed." if amended.id == record.id else f"Amended {amended.name!r}."
         told("\n".join([_said, *_notes]), "warn" if _notes else "success", [amended.id])
 
@@ -191,12 +196,13 @@ def _(done, get_asked, record, set_asked, told):
 def _(record):
     try:
         _words = mo.plain_text(render(why(get_client().store, record.cid)))
+        _drawn = lineage_graph(record.cid)
     except StargazerError as error:
-        _words = plain(error.explain())
+        _words, _drawn = plain(error.explain()), plain("It cannot be drawn.")
     mo.vstack(
         [
             mo.md("## How it came to be"),
-            lineage_graph(record.cid),
+            _drawn,
             mo.accordion({"In words (`stargazer why`)": _words}),
         ]
     )

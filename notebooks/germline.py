@@ -235,7 +235,8 @@ def filters(calls_file, mo, nb, summary):
 @app.cell(hide_code=True)
 def calls(calls_file, filters, mo, nb):
     with nb.explained():
-        calls = nb.read_calls(calls_file.path, **filters.value)
+        _asked = {**filters.value, "least_quality": filters.value["least_quality"] or 0}
+        calls = nb.read_calls(calls_file.path, **_asked)
     table = nb.plain_table(
         calls.rows,
         selection="multi",
@@ -270,7 +271,7 @@ def reads_shown(mo, run):
         {sample: file["cid"] for sample, file in by_sample.items()}, value=here[:3], label="Reads of"
     )
     about_browser = (
-        "Calls and reads over the reference. It moves to the call that is chosen in the table above."
+        "Calls and reads over the reference. It moves to the first call that is chosen in the table above."
     )
     mo.vstack([mo.md(f"## Genome browser\n\n{about_browser}"), reads_shown])
     return (reads_shown,)

@@ -300,7 +300,7 @@ def marker_table(markers, mo, most, nb, of_clusters, p_values, pictures):
     mo.vstack(
         [
             nb.plain_table(
-                nb.markers_of(markers.path, of_clusters.value, most=most.value),
+                nb.markers_of(markers.path, of_clusters.value, most=most.value or 1),
                 page_size=10,
                 format_mapping=p_values,
                 label="p-values are of the same cells that made the clusters: they rank genes, and test nothing.",
@@ -313,10 +313,18 @@ def marker_table(markers, mo, most, nb, of_clusters, p_values, pictures):
 
 @app.cell(hide_code=True)
 async def before_filters(assets, cells, mo, nb, plots):
+    violins = [plot for plot in plots if plot.kind == "violin"]
     with nb.explained():
-        violin = next(plot for plot in plots if plot.kind == "violin")
-        measured = (await assets.AnnData.all(cid=violin.anndata_cid, stage="calculate_qc_metrics"))[0]
-        before = nb.open_cells((await measured.fetch()).path).table
+        measured = [
+            cells_of_plot
+            for violin in violins
+            for cells_of_plot in await assets.AnnData.all(
+                cid=violin.anndata_cid, stage="calculate_qc_metrics"
+            )
+        ]
+        if not measured:
+            nb.stop("The cells as they were before the filters are not in the store any more.", kind="info")
+        before = nb.open_cells((await measured[0].fetch()).path).table
     quality = nb.qc_histograms(before, cells.table.index)
     samples_of_cells = sorted({row["sample"] for row in quality})
     sample = mo.ui.dropdown(["all", *samples_of_cells], value="all", label="Cells of")

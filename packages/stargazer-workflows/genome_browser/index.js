@@ -1,6 +1,7 @@
 // The genome browser of notebooks: igv.js, whose files are read part by part from Python.
 import igv from "igv/dist/igv.esm.js";
 
+const PATIENCE = 30000; // ms after which is asked again: an answer is lost when the connection breaks
 const MOST_BYTES = 4 * 1024 * 1024; // of one answer
 const NEAR = "300px 0px"; // below or above what is seen of the page
 const QUIET = 300; // ms after which a region that is looked at is told
@@ -50,6 +51,7 @@ class Reader {
       const waiting = this.waiting.get(content.read);
       if (!waiting) return;
       this.waiting.delete(content.read);
+      clearInterval(waiting.again);
       if (content.error) {
         failed(content.error);
         waiting.reject(new Error(content.error));
@@ -66,14 +68,19 @@ class Reader {
     const read = (start, end) =>
       new Promise((resolve, reject) => {
         const id = `${Date.now()}-${asked++}`;
-        this.waiting.set(id, { resolve, reject });
-        this.model.send({ read: id, file: number, start, end });
+        const ask = () => this.model.send({ read: id, file: number, start, end });
+        this.waiting.set(id, { resolve, reject, again: setInterval(ask, PATIENCE) });
+        ask();
       });
     return new FileOfPython(read, this.model.get("files")[number]);
   }
 
   close() {
     this.model.off("msg:custom", this.hear);
+    for (const { reject, again } of this.waiting.values()) {
+      clearInterval(again);
+      reject(new Error("The genome browser was closed."));
+    }
   }
 }
 
@@ -186,7 +193,7 @@ async function render({ model, el }) {
         queryParametersSupported: false,
         reference: {
           id: name,
-          name,
+          name: escaped(name),
           fastaURL: reader.file(fasta),
           indexURL: reader.file(fai),
           ...(gzi === null ? {} : { compressedIndexURL: reader.file(gzi) }),
@@ -195,23 +202,24 @@ async function render({ model, el }) {
         tracks: [],
       });
       if (aborted.signal.aborted) return igv.removeBrowser(browser);
+      browser.alert.present = (said) => failed(String(said?.message ?? said)); // it takes texts as HTML
       await browser.updateLoci([parsed(first)]);
       browser.search = async (text) => {
         if (await search(browser, text)) failed("");
         else failed(`The reference has no locus ${text.trim()}: give contig:start-end.`);
         return true; // or igv.js says it too, as HTML
       };
-      browser.alert.present = (said) => failed(String(said?.message ?? said)); // it takes texts as HTML
       browser.on("trackclick", details);
       browser.on("locuschange", told);
       for (const { file, index, ...track } of model.get("tracks"))
-        await browser.loadTrack({
-          ...track,
-          name: escaped(track.name), // igv.js takes a label as HTML
-          url: reader.file(file),
-          ...(index === null ? { indexed: false } : { indexURL: reader.file(index) }),
-        });
-      browser.trackViews.forEach((view) => withoutBlat(view.track));
+        withoutBlat(
+          await browser.loadTrack({
+            ...track,
+            name: escaped(track.name), // igv.js takes a label as HTML
+            url: reader.file(file),
+            ...(index === null ? { indexed: false } : { indexURL: reader.file(index) }),
+          }),
+        );
       place.dataset.shown = first;
       if ((model.get("locus") || first) !== first) move();
       told(browser.referenceFrameList);

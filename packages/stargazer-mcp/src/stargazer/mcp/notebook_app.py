@@ -14,7 +14,7 @@ import marimo
 import uvicorn
 from marimo._runtime.virtual_file import virtual_file
 from stargazer.mcp.notebook_guard import HEALTH, Guard, Tickets, with_headers
-from stargazer.mcp.notebook_index import NOTEBOOKS, index_page, list_notebooks
+from stargazer.mcp.notebook_index import NOTEBOOKS, find_listed, index_page, list_notebooks
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -56,7 +56,8 @@ def make_app(folder: Path, tickets: Tickets, port: int, only: Collection[str] = 
         name = next((name for name in names if (folder / f"{name}.py").exists()), "")
         if "".join(parts[name.count("/") + 1 :][:1]) in UNUSED:
             return False
-        return any(each.name == name and not each.problem for each in list_notebooks(folder, only))
+        listed = find_listed(folder, name, only)
+        return listed is not None and not listed.problem
 
     async def index(request: Request) -> Response:
         return with_headers(index_page(list_notebooks(folder, only)))

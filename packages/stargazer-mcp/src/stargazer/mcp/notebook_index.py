@@ -12,7 +12,7 @@ from urllib.parse import quote
 from attrs import frozen
 from stargazer.mcp.gallery import notebooks
 
-__all__ = ["NOTEBOOKS", "Listed", "address_of", "index_page", "list_notebooks", "page"]
+__all__ = ["NOTEBOOKS", "Listed", "address_of", "find_listed", "index_page", "list_notebooks", "page"]
 
 NOTEBOOKS = "/notebooks"
 """Where notebooks are below the address of the server."""
@@ -76,6 +76,15 @@ def list_notebooks(folder: Path, only: Collection[str] = ()) -> list[Listed]:
         others = []
     found = (_listed(folder, file, file in ours) for file in (*ours, *others))
     return [each for each in found if each and (not only or each.name in only)]
+
+
+def find_listed(folder: Path, name: str, only: Collection[str] = ()) -> Listed | None:
+    """The one of `list_notebooks` that has this name; the others are not looked at."""
+    file = f"{name}.py"
+    is_ours = any(each.file == file for each in notebooks())
+    if (only and name not in only) or ("/" in name and not is_ours):
+        return None
+    return _listed(folder, file, is_ours)
 
 
 def _listed(folder: Path, file: str, is_ours: bool) -> Listed | None:

@@ -12,7 +12,7 @@ from typing import Any
 from stargazer.assets import ConfigurationError, IpFile
 from stargazer.storage import get_client
 from stargazer.workflows.notebook.app import marimo
-from stargazer.workflows.notebook.uploads import CHUNK, Uploads, type_forms
+from stargazer.workflows.notebook.uploads import CHUNK, MOST_FILES, Uploads, type_forms
 
 __all__ = ["upload"]
 
@@ -79,6 +79,7 @@ def _widget() -> Any:
         setup={
             "id": secrets.token_hex(8),
             "chunk": CHUNK,
+            "most": MOST_FILES,
             "types": type_forms(),
             "paths": is_edited,
             "public": public,

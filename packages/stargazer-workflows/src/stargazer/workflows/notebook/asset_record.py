@@ -41,18 +41,21 @@ def record_facts(record: IpFile) -> list[dict[str, str]]:
     store = get_client().store
     others = [each for each in store.query({"cid": record.cid}) if each.id != record.id]
     said = {key: plain_list(value) for key, value in record.keyvalues.items() if key not in OWN}
-    facts = {
-        "file": record.name,
-        "type": record.keyvalues.get("asset", ""),
-        **said,
-        "size": f"{record.size:,} bytes",
-        "CID": record.cid,
-        "who can read it": visibility(store, record),
-        "bytes": "on this machine" if record.path else "not on this machine: `stargazer get` brings them",
-        "registered": f"{record.created_at[:19].replace('T', ' ')} UTC",
-        "also registered as": ", ".join(f"{each.keyvalues.get('asset', '')} {each.name}" for each in others),
-    }
-    return [{"what": what, "it is": text} for what, text in facts.items() if text]
+    facts = [
+        ("file", record.name),
+        ("type", record.keyvalues.get("asset", "")),
+        *said.items(),  # somebody's own keys may be called as what follows
+        ("size", f"{record.size:,} bytes"),
+        ("CID", record.cid),
+        ("who can read it", visibility(store, record)),
+        ("bytes", "on this machine" if record.path else "not on this machine: `stargazer get` brings them"),
+        ("registered", f"{record.created_at[:19].replace('T', ' ')} UTC"),
+        (
+            "also registered as",
+            ", ".join(f"{each.keyvalues.get('asset', '')} {each.name}" for each in others),
+        ),
+    ]
+    return [{"what": what, "it is": text} for what, text in facts if text]
 
 
 def amend_form(record: IpFile, on_change: Any) -> Any:
@@ -96,7 +99,7 @@ def amend_record(record: IpFile, texts: Mapping[str, str]) -> IpFile:
     """
     current = _current(record)
     wanted = {key: text.strip() for key, text in texts.items() if key != OTHERS}
-    before, after = pairs_of(_others(current)), pairs_of(texts.get(OTHERS, ""), wanted)
+    before, after = pairs_of(_others(current)), pairs_of(texts.get(OTHERS, ""), {*wanted, *OWN})
     wanted |= after | dict.fromkeys(before.keys() - after.keys(), "")
     changed = {key: text for key, text in wanted.items() if text != _shown(current, key)}
     return amend_records(get_client().store, [current], changed)[0] if changed else current

@@ -205,6 +205,10 @@ def _widget() -> Any:
 
         def _answer(self, _: Any, asked: Any, __: Any) -> None:
             if isinstance(asked, dict):
-                self.send({**page_of(get_client().store, asked), "number": asked.get("number")})
+                try:
+                    page = page_of(get_client().store, asked)
+                except StargazerError as error:  # a setting that is wrong
+                    page = {"total": 0, "rows": [], "offset": 0, "error": error.explain()}
+                self.send({**page, "number": asked.get("number")})
 
     return AssetTable

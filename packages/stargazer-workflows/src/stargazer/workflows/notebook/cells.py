@@ -69,11 +69,13 @@ class Cells:
 
     @property
     def groups(self) -> list[str]:
-        """The columns by which cells can be told apart: of text, with few values; clusters first."""
+        """The columns by which cells can be told apart: of text, with few values; clusters first, however many."""
         found = [
             name
             for name in map(str, self.table)
-            if not _is_numeric(self.table[name]) and 0 < self.table[name].nunique() <= MOST_GROUPS
+            if not _is_numeric(self.table[name])
+            and self.table[name].nunique() > 0
+            and (name == CLUSTERS or self.table[name].nunique() <= MOST_GROUPS)
         ]
         return sorted(found, key=lambda name: (name != CLUSTERS, name != "sample"))
 
@@ -113,7 +115,7 @@ class Cells:
             name: of a column or gene, which `value` is of.
 
         Returns:
-            Rows of `cell`, `umap_1`, `umap_2` and `value`; none without a UMAP.
+            Rows of `cell`, `umap_1`, `umap_2` and `value`; none without a UMAP, nor of a cell that has no place in it.
         """
         import numpy as np
 
@@ -131,6 +133,7 @@ class Cells:
                 "value": values[place] if isinstance(values[place], str) else _finite(values[place]),
             }
             for place in places
+            if np.isfinite(self.umap[place]).all()
         ]
 
     def within(self, ranges: Mapping[str, Sequence[float]]) -> list[bool]:

@@ -210,7 +210,11 @@ async def _fetched(file: Asset | str) -> Asset:
         raise AssetNotFoundError(
             f"no record has the CID {file!r}: `stargazer list` shows those that there are"
         )
-    return await Asset.from_record(records[0]).fetch()
+    assets = [
+        Asset.from_record(record) for record in records
+    ]  # the same bytes may be registered as several types
+    drawn = (asset for asset in assets if isinstance(asset, Reference | Alignment | Variants | KnownSites))
+    return await next(drawn, assets[0]).fetch()
 
 
 async def _track(file: Asset, contigs: Mapping[str, int], read: _Files) -> _Track:

@@ -37,7 +37,7 @@ from stargazer.workflows.notebook.asset_table import pairs_of
 from stargazer.workflows.report.numbers import memory
 from stargazer.workflows.samplesheet.folder import named_reads
 
-__all__ = ["CHUNK", "Upload", "Uploads", "type_forms"]
+__all__ = ["CHUNK", "MOST_FILES", "Upload", "Uploads", "type_forms"]
 
 CHUNK = 2 * 2**20
 """Bytes of one message: the next is sent when it is on the disk."""
@@ -45,6 +45,8 @@ MOST_FILES = 200
 """Files that are on their way, or wait to be added, at once."""
 MOST_NAME = 255
 """Bytes of a file's name that filesystems take."""
+OWN = ("asset", "provenance_cid")
+"""Keys that are said by the form and by the store."""
 FORCE = " (`stargazer add --force` registers it all the same, and provenance says so)"
 
 Message: TypeAlias = Mapping[str, Any]
@@ -204,6 +206,7 @@ class Uploads:
             "added": self._added[-MOST_FILES:],
             "note": self._note,
             "count": len(self.records),
+            "heard": self.heard,  # what is as it was is no change, and the page waits for one
         }
 
     # bytes
@@ -396,8 +399,15 @@ class Uploads:
                     forced.add(upload.path)
         public = bool(message.get("public")) if self.store.remote is not None else None
         ready = [self.files[key] for key in wanted if key in self.files and self.files[key].state == "ready"]
+        failed: Exception | None = None
         for group in together(ready):
-            self._register(group, forced, public)
+            try:
+                self._register(group, forced, public)
+            except Exception as error:
+                self._refused(group, "Stargazer failed at this; the terminal of the notebook says how.")
+                failed = error
+        if failed is not None:
+            raise failed
 
     def _register(self, group: Sequence[Upload], forced: Collection[Path], public: bool | None) -> None:
         by_path = {upload.path: upload for upload in group}
@@ -423,12 +433,6 @@ class Uploads:
         except OSError as error:
             self._refused(group, str(storage.refused(error, self.store.root)))
             return
-        except Exception:
-            self._refused(
-                group,
-                "Stargazer failed; the terminal of the notebook says where. Nothing was added.",
-            )
-            raise
         for record, upload in zip(records, group, strict=True):
             self._added.append(
                 {
@@ -440,7 +444,9 @@ class Uploads:
             )
             self.records.append(record)
             self._forget(upload)
-        self._added[-1]["notes"] = [*unchecked, *notices(self.store, records, began)]
+        self._added[-1]["notes"] = unchecked
+        with contextlib.suppress(StargazerError):  # it is registered, whatever else cannot be read
+            self._added[-1]["notes"] = [*unchecked, *notices(self.store, records, began)]
 
     def _refused(self, group: Sequence[Upload], why: str) -> None:
         """Say beside those files that it is about why they are not registered."""
@@ -465,7 +471,7 @@ def said_of(upload: Upload) -> dict[str, str]:
     """
     fields = {key: value for key, value in upload.fields.items() if value}
     try:
-        others = pairs_of(upload.others, asset_class(upload.kind).fields())
+        others = pairs_of(upload.others, {*asset_class(upload.kind).fields(), *OWN})
     except InvalidAssetError as error:
         raise InvalidAssetError(f"{str(upload.path)!r}: {error}") from None
     return {"asset": upload.kind, **fields, **others}

@@ -44,6 +44,7 @@ function render({ model, el }) {
   let shown = { total: 0, offset: 0, rows: [] };
   let chosen = model.get("chosen");
   let waiting = 0;
+  let lacking = true; // the counts and names that filters offer
   const own = `stargazer-${Math.random().toString(36).slice(2)}`;
 
   const type = element("select", {}, element("option", { value: "" }, "any"));
@@ -73,7 +74,8 @@ function render({ model, el }) {
   function ask(change = {}, choices = true) {
     Object.assign(asked, change);
     asked.number += 1;
-    model.send({ ...asked, choices });
+    lacking ||= choices; // until they came: another question may overtake this one
+    model.send({ ...asked, choices: lacking });
   }
 
   function narrow() {
@@ -87,6 +89,7 @@ function render({ model, el }) {
   for (const field of [sample, build, words]) field.addEventListener("input", narrow);
 
   function choose(id) {
+    if (chosen.length === 1 && chosen[0] === id) return;
     chosen = [id];
     model.set("chosen", chosen);
     model.save_changes();
@@ -140,7 +143,7 @@ function render({ model, el }) {
     const { total, offset, rows } = shown;
     count.textContent = rows.length
       ? `${(offset + 1).toLocaleString("en")} to ${(offset + rows.length).toLocaleString("en")} of ${total.toLocaleString("en")} files`
-      : `0 of ${total.toLocaleString("en")} files`;
+      : lacking ? "Reading ..." : `0 of ${total.toLocaleString("en")} files`;
     turns.forEach((button, place) => {
       button.disabled = place < 2 ? offset === 0 : offset + rows.length >= total;
     });
@@ -153,6 +156,7 @@ function render({ model, el }) {
     const none = answer.types && Object.keys(answer.types).length === 0;
     said.textContent = answer.error ?? (answer.rows.length ? "" : none ? "The store has no files yet." : "No file fits these filters.");
     said.classList.toggle("wrong", Boolean(answer.error));
+    if (answer.types || answer.error) lacking = false;
     if (answer.types) {
       const before = type.value;
       const counts = Object.entries(answer.types);

@@ -32,7 +32,6 @@ const STYLE = `
 .sg-upload .path { display: flex; gap: .5rem; align-items: center; }
 .sg-upload .path input { flex: 1; }
 `;
-const MOST = 500; // files of a folder that is dropped
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
 const PATIENCE = 30000; // ms until it is asked how much has arrived: an answer is lost when the connection breaks
@@ -138,7 +137,7 @@ function transport(model) {
 }
 
 // the files of what was dropped, of folders too
-async function droppedFiles(transfer) {
+async function droppedFiles(transfer, most) {
   const entries = [];
   for (const item of transfer.items ?? []) {
     const entry = item.webkitGetAsEntry?.();
@@ -146,10 +145,11 @@ async function droppedFiles(transfer) {
   }
   if (!entries.some(entry => entry.isDirectory)) return { files: [...transfer.files], note: "" };
   const found = [];
-  while (entries.length && found.length <= MOST) {
+  while (entries.length && found.length <= most) {
     const entry = entries.shift();
+    if (entry.name.startsWith(".")) continue;
     if (entry.isFile) {
-      if (!entry.name.startsWith(".")) found.push(await new Promise((done, failed) => entry.file(done, failed)));
+      found.push(await new Promise((done, failed) => entry.file(done, failed)));
     } else {
       const reader = entry.createReader();
       for (;;) {
@@ -159,8 +159,8 @@ async function droppedFiles(transfer) {
       }
     }
   }
-  if (found.length > MOST)
-    return { files: [], note: `The folder has more than ${MOST} files: drop the files that are meant.` };
+  if (found.length > most)
+    return { files: [], note: `The folder has more than ${most} files: drop the files that are meant.` };
   return { files: found, note: found.length ? "" : "The folder holds no files." };
 }
 
@@ -186,7 +186,7 @@ function render({ model, el }) {
     event.preventDefault();
     zone.classList.remove("over");
     try {
-      const { files, note } = await droppedFiles(event.dataTransfer);
+      const { files, note } = await droppedFiles(event.dataTransfer, setup.most);
       if (note) model.send({ kind: "note", text: note });
       link.offer(files);
     } catch (error) {
@@ -237,6 +237,7 @@ function render({ model, el }) {
     }
     control.value = said.fields[field.name] ?? "";
     control.setAttribute("aria-label", `${field.name} of ${file.name}`);
+    control.dataset.place = `${file.key} ${field.name}`;
     control.addEventListener("input", () => {
       said.fields[field.name] = control.value;
       readyToAdd();
@@ -251,6 +252,7 @@ function render({ model, el }) {
   function othersLine(file, said) {
     const control = element("input", { type: "text", placeholder: "project=brca owner=me", value: said.others });
     control.setAttribute("aria-label", `keys of your own of ${file.name}`);
+    control.dataset.place = `${file.key} others`;
     control.addEventListener("input", () => {
       said.others = control.value;
       readyToAdd();
@@ -265,6 +267,7 @@ function render({ model, el }) {
       element("option", { value, textContent: value || "choose ...", title: setup.types[value]?.about ?? "" })));
     control.value = link.turned.get(file.key) ?? said.type;
     control.setAttribute("aria-label", `type of ${file.name}`);
+    control.dataset.place = `${file.key} type`;
     control.addEventListener("change", () => {
       link.forms.delete(file.key);
       link.forced.delete(file.key);
@@ -281,6 +284,7 @@ function render({ model, el }) {
       textContent: file.state === "arriving" ? "Cancel" : "Remove", onclick: () => link.drop(file.key),
     });
     away.setAttribute("aria-label", `${away.textContent} ${file.name}`);
+    away.dataset.place = `${file.key} away`;
     const status = element("span", { className: "soft", textContent: `${sizeText(file.size)} · ${state}` });
     const box = element("div", { className: "file" }, element("div", { className: "head" },
       element("span", { className: "name", textContent: file.name }), status, away));
@@ -332,7 +336,9 @@ function render({ model, el }) {
 
   function draw() {
     const shown = model.get("shown");
-    const focused = root.getRootNode().activeElement?.getAttribute?.("aria-label");
+    const active = root.getRootNode().activeElement;
+    const { place } = active?.dataset ?? {};
+    const [from, to] = [active?.selectionStart, active?.selectionEnd];
     bars.clear();
     for (const [key, type] of link.turned)
       if (!shown.files.some(file => file.key === key && file.type !== type)) link.turned.delete(key);
@@ -357,7 +363,9 @@ function render({ model, el }) {
           ...each.notes.map(note => element("div", { className: "hint", textContent: note }))))));
     }
     body.replaceChildren(...parts);
-    if (focused) [...root.querySelectorAll("[aria-label]")].find(each => each.getAttribute("aria-label") === focused)?.focus();
+    const again = place && root.querySelector(`[data-place="${CSS.escape(place)}"]`);
+    again?.focus();
+    if (again && from !== undefined && from !== null) again.setSelectionRange(from, to);
   }
 
   function progress(key) {
