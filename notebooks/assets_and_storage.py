@@ -276,7 +276,10 @@ async def _(sample, type_choice, which):
         }
         for asset in matches
     ]
-    _table = mo.ui.table(_rows, selection=None, page_size=8, label="Files")
+    _text = {column: lambda text: text.replace("://", ":\u2060//") for column in ("file", "fields")}
+    _table = mo.ui.table(  # which fetches the pictures of addresses
+        _rows, selection=None, page_size=8, label="Files", format_mapping=_text
+    )
     _nothing = mo.callout(_problem or "No file matches.", kind="warn")
     _table if _rows else _nothing
     return (matches,)
