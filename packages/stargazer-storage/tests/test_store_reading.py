@@ -254,3 +254,6 @@ def test_what_records_have_under_a_key_is_looked_up(store, tmp_path):
     assert store.values("lane") == store.values("sample", "x") == []
     cid = store.query({"sample": "Größe"})[0].cid
     assert store.values("cid", cid[:30]) == [cid]
+    amend(store, store.query({"sample": "Größe"})[0], {"sample": "NA12892"})
+    assert store.values("sample") == ["NA12878", "NA12891", "NA12892"]
+    assert store.values("cid", cid[:30]) == [cid]

@@ -237,9 +237,13 @@ class Store:
         return self.own_words_first([self._ipfile(document) for document in found], pairs)
 
     def values(self, key: str, begins: str = "", most: int = 100) -> list[str]:
-        """What records of this machine have under a key (`cid`: their CIDs), of what begins with a text, in order."""
+        """What records of this machine have under a key (`cid`: their CIDs), of what begins with a text, in order.
+
+        Of superseded ones only the CIDs.
+        """
+        holds = "true" if key == "cid" else _with_id(claims.SUPERSEDED, excluded=True)
         sql = f"""SELECT DISTINCT value FROM terms WHERE tid = {_RECORDS}
-            AND key = ? AND value >= ? AND value < ? ORDER BY value LIMIT ?"""
+            AND key = ? AND value >= ? AND value < ? AND {holds} ORDER BY value LIMIT ?"""
         name = key if key == "cid" else f".{key}"
         return [value for (value,) in self.index.rows(sql, name, begins, f"{begins}\U0010ffff", most)]
 
