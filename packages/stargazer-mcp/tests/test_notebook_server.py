@@ -154,13 +154,16 @@ def test_an_app_asks_for_its_token_lists_notebooks_and_serves_no_other_file(fold
         for path in ("script/", "linked/", "broken/", "v1.2/", "words.py", ".stargazer-gallery.json", "no/",
                      "../outside/", "..%2foutside/", "%2e%2e/outside/", "words/../../outside/",
                      "words/hidden", "words/hidden/", "words//hidden", "words/./hidden//", "words/hidden/ws",
-                     "words/public/secret.csv", "words/sse"):  # fmt: skip
+                     "words/hidden.x/", "words/hidden.x/ws", "words/public/secret.csv", "words//public/secret.csv",
+                     "words/./public/secret.csv", "words/sse", "words//sse", "words/sse%0A", f"{'a' * 300}/",
+                     f"{folder}/words/hidden/"):  # fmt: skip
             asked = client.get(f"/notebooks/{path}", headers={"X-Notebook-Id": str(folder / "words.py")})
             assert asked.status_code == 404, path
         assert client.get("/notebooks/words/").headers["content-security-policy"] == "frame-ancestors 'self'"
 
         other = {"Origin": "http://evil.example"}
         assert client.get("/", headers=other).status_code == 403
+        assert client.get("/", headers={"Origin": "http://["}).status_code == 403
         changed = client.post(
             "/notebooks/words/api/kernel/save", json={"cellIds": [], "codes": [], "names": [], "configs": []}
         )
@@ -464,7 +467,7 @@ def test_a_file_of_another_visitor_is_theirs_whichever_length_is_asked_for() -> 
         return guard._may_use(HTTPConnection(scope), visitor)
 
     assert may("12-abc.csv", "first")
-    assert not any(may(path, "second") for path in ("12-abc.csv", "13-abc.csv", "012-abc.csv"))
+    assert not any(may(path, "second") for path in ("12-abc.csv", "13-abc.csv", "012-abc.csv", "12-abc.csv/"))
     assert may("12-other.csv", "second")
 
 

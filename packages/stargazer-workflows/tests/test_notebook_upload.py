@@ -524,21 +524,30 @@ def test_a_fault_of_ours_leaves_the_form_as_it_was(page: Page, monkeypatch: pyte
         {"kind": "offer"},
         {"kind": "offer", "files": "x.fa"},
         {"kind": "offer", "files": [None, {"key": "k"}, {"key": "k", "name": "x", "size": "many"}]},
+        {"kind": "offer", "files": [{"key": "k", "name": "x", "size": 10**400}]},
         {"kind": "say", "key": "a", "type": 7, "fields": ["sample"]},
+        {"kind": "say", "key": "a", "type": "file", "fields": {"asset": "reference", "build": "x"}},
+        None,
+        ["offer"],
         {"kind": "add", "files": [1]},
         {"kind": "add", "files": {"a": None}},
         {"kind": "chunk", "key": "a"},
         {"kind": "where", "key": None},
     ],
 )
-def test_messages_of_another_shape_do_no_harm(
-    page: Page, client: LocalStorageClient, message: dict[str, Any]
-) -> None:
+def test_messages_of_another_shape_do_no_harm(page: Page, client: LocalStorageClient, message: Any) -> None:
     page.choose(a=("x.dat", FASTA))
     page.uploads.receive(message)
 
     assert {each["state"] for each in page.uploads.shown["files"]} <= {"ready"}
     assert len(page.uploads.shown["files"]) + len(page.uploads.records) == 1
+
+
+def test_what_is_said_of_a_file_that_was_refused_is_passed_over(page: Page) -> None:
+    page.offer(("a", "x.bam", 5))
+    page.uploads.receive({"kind": "chunk", "key": "a", "offset": 0}, [b"123456"])
+    page.say("a", "alignment", sample="anna")
+    assert page.file("a")["state"] == "refused"
 
 
 def test_nothing_is_taken_after_the_end(page: Page, client: LocalStorageClient) -> None:

@@ -50,11 +50,15 @@ def make_app(folder: Path, tickets: Tickets, port: int, only: Collection[str] = 
         return app
 
     def is_served(path: str, scope: Scope) -> bool:
-        parts = path.strip("/").split("/")
-        names = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
-        # what marimo runs: the longest that there is
-        name = next((name for name in names if (folder / f"{name}.py").exists()), "")
-        if "".join(parts[name.count("/") + 1 :][:1]) in UNUSED:
+        parts = path.removesuffix("/").split("/")
+        if any(part in ("", ".", "..", *UNUSED) for part in parts):
+            return False
+        names = ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+        try:  # what marimo would run, with this suffix or another one: the longest that there is
+            name = next(
+                name for name in names if _exists(folder / f"{name}.py", (folder / name).with_suffix(".py"))
+            )
+        except (StopIteration, OSError, ValueError):
             return False
         listed = find_listed(folder, name, only)
         return listed is not None and not listed.problem
@@ -81,6 +85,10 @@ def make_app(folder: Path, tickets: Tickets, port: int, only: Collection[str] = 
         middleware=[Middleware(Guard, tickets=tickets, port=port)],
         lifespan=lifespan,
     )
+
+
+def _exists(*paths: Path) -> bool:
+    return any(path.exists() for path in paths)
 
 
 def serve_app(

@@ -93,7 +93,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         asked = HTTPConnection(scope)
-        if not _is_of_this_site(asked.headers):
+        if not scope["path"].isprintable():  # of which servers make what they like
+            await _refuse(scope, receive, send, _refusal("There is no such address.", 404))
+        elif not _is_of_this_site(asked.headers):
             await _refuse(scope, receive, send, _refusal(OTHER_SITE, 403))
         elif (visitor := self._visitor(asked)) is None:
             await self._let_in(scope, receive, send)
@@ -151,7 +153,7 @@ class Guard:
 
         The page of a session is the first to ask for its files: their names are random, and nobody else is told them.
         """
-        file = asked.scope["path"].partition(FILES)[2]
+        file = asked.scope["path"].partition(FILES)[2].rstrip("/")
         # all sessions share the empty file; marimo looks others up by what follows the length, however that is written
         file = "" if file.startswith(EMPTY) else file.partition("-")[2]
         named = (asked.headers.get(SESSION_HEADER), asked.query_params.get(SESSION_PARAMETER), file)
@@ -184,7 +186,10 @@ def _unframed(send: Send) -> Send:
 def _is_of_this_site(headers: Headers) -> bool:
     """Whether a request is no page's, or one's from the address that is asked."""
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    try:
+        return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    except ValueError:
+        return False
 
 
 async def _from_form(request: Request) -> str | None:

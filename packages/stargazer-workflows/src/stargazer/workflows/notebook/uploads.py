@@ -43,6 +43,8 @@ CHUNK = 2 * 2**20
 """Bytes of one message: the next is sent when it is on the disk."""
 MOST_FILES = 200
 """Files that are on their way, or wait to be added, at once."""
+MOST_SIZE = 2**63
+"""Bytes of a file that no disk has room for."""
 MOST_NAME = 255
 """Bytes of a file's name that filesystems take."""
 OWN = ("asset", "provenance_cid")
@@ -126,7 +128,7 @@ class Uploads:
 
     def receive(self, message: Message, buffers: Sequence[bytes | memoryview] = ()) -> None:
         """Take a message of the page; one that is not understood, or comes too late, is passed over."""
-        if self._is_closed:
+        if self._is_closed or not isinstance(message, Mapping):
             return
         self.heard += 1
         kind, key = str(message.get("kind")), str(message.get("key", ""))
@@ -149,7 +151,7 @@ class Uploads:
             self._refuse(upload, str(message.get("why", "")) or "the browser cannot read it")
         elif kind == "drop" and upload is not None:
             self._forget(upload)
-        elif kind == "say" and upload is not None:
+        elif kind == "say" and upload is not None and upload.state == "ready":
             if not self._said(upload, message):
                 return
         elif kind == "path" and self.paths:
@@ -216,9 +218,7 @@ class Uploads:
         offered = [
             (str(each["key"]), str(each["name"]), each["size"])
             for each in (files if isinstance(files, list) else [])
-            if isinstance(each, Mapping)
-            and each.keys() >= {"key", "name"}
-            and isinstance(each.get("size"), int)
+            if isinstance(each, Mapping) and each.keys() >= {"key", "name"} and _is_size(each.get("size"))
         ]
         if len(self.files) + len(offered) > MOST_FILES:
             self._note = (
@@ -363,7 +363,8 @@ class Uploads:
     def _said(self, upload: Upload, message: Message) -> bool:
         """Note what is said of a file; whether the page is to show something else."""
         kind = str(message.get("type", upload.kind))
-        fields = {str(key): str(value) for key, value in mapping(message.get("fields")).items() if value}
+        said = mapping(message.get("fields"))
+        fields = {str(key): str(value) for key, value in said.items() if value and key not in OWN}
         is_other = kind != upload.kind
         upload.fields, upload.kind, upload.others = fields, kind, str(message.get("others") or "")
         if is_other and kind:
@@ -518,6 +519,10 @@ def proposed_fields(path: Path, kind: str, store: Store) -> dict[str, str]:
     for key, value in storage.fields_in(path, kind, store).items():
         found[key] = plain_list(value)
     return {key: value for key, value in found.items() if value not in ("", "[]")}
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and value < MOST_SIZE
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
