@@ -24,10 +24,8 @@ from starlette.types import ASGIApp, Scope
 
 __all__ = ["make_app", "serve_app"]
 
-UNUSED = (
-    "public",
-    "sse",
-)  # of marimo's addresses: files beside the notebook; what a link of any site would start
+UNUSED = ("public", "sse")
+"""Addresses of marimo's below a notebook: files beside it, and what a link on any site would start."""
 LOADED = ("flyte", "stargazer.workflows.notebook.app", "altair")
 """What most notebooks import: loaded before there is a session, so that none waits, and no two load it at one time."""
 CLOSING = 1  # seconds for answers that are under way when it ends
@@ -51,7 +49,7 @@ def make_app(folder: Path, tickets: Tickets, port: int, only: Collection[str] = 
 
     def is_served(path: str, scope: Scope) -> bool:
         parts = path.removesuffix("/").split("/")
-        if any(part in ("", ".", "..", *UNUSED) for part in parts):
+        if any(part in ("", ".", "..") for part in parts):
             return False
         names = ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
         try:  # what marimo would run, with this suffix or another one: the longest that there is
@@ -59,6 +57,8 @@ def make_app(folder: Path, tickets: Tickets, port: int, only: Collection[str] = 
                 name for name in names if _exists(folder / f"{name}.py", (folder / name).with_suffix(".py"))
             )
         except (StopIteration, OSError, ValueError):
+            return False
+        if any(part in UNUSED for part in parts[name.count("/") + 1 :]):
             return False
         listed = find_listed(folder, name, only)
         return listed is not None and not listed.problem

@@ -25,7 +25,7 @@ from stargazer.assets import (
 )
 from stargazer.tasks import quiet_htslib
 from stargazer.workflows.notebook.app import marimo, of_the_extra
-from stargazer.workflows.notebook.region import parse_region, some
+from stargazer.workflows.notebook.region import first_names, parse_region
 from stargazer.workflows.variant_files import opened
 
 if TYPE_CHECKING:
@@ -210,9 +210,7 @@ async def _fetched(file: Asset | str) -> Asset:
         raise AssetNotFoundError(
             f"no record has the CID {file!r}: `stargazer list` shows those that there are"
         )
-    assets = [
-        Asset.from_record(record) for record in records
-    ]  # the same bytes may be registered as several types
+    assets = [Asset.from_record(record) for record in records]  # of the same bytes, of several types perhaps
     drawn = (asset for asset in assets if isinstance(asset, Reference | Alignment | Variants | KnownSites))
     return await next(drawn, assets[0]).fetch()
 
@@ -344,10 +342,10 @@ def _compared(file: Asset, contigs: Mapping[str, int], lengths: Mapping[str, int
         return ""
     if len(lacking) == len(used):
         raise InvalidAssetError(
-            f"the reference lacks every contig of {_called(file)}: that has {some(lacking)}, "
-            f"the reference {some(contigs)}; give the reference that it was made with"
+            f"the reference lacks every contig of {_called(file)}: that has {first_names(lacking)}, "
+            f"the reference {first_names(contigs)}; give the reference that it was made with"
         )
-    return f"The reference lacks {some(lacking)} of {_called(file)}: what is there is not shown."
+    return f"The reference lacks {first_names(lacking)} of {_called(file)}: what is there is not shown."
 
 
 @contextmanager

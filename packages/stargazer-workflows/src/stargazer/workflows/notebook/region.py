@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from stargazer.assets import InvalidAssetError
 
-__all__ = ["parse_region", "some"]
+__all__ = ["first_names", "parse_region"]
 
 PLACES = re.compile(r"([0-9,]{1,20})(?:(-)([0-9,]{0,20}))?")
 LAST = 2**31 - 1
@@ -33,8 +33,9 @@ def parse_region(text: str, contigs: Collection[str]) -> tuple[str, int, int | N
     contig, _, places = region.rpartition(":")
     found = PLACES.fullmatch(places.replace(" ", ""))
     if found is None or contig not in contigs:
+        known = first_names(contigs) or "none"
         raise InvalidAssetError(
-            f"there is no region {text!r} here: give `contig:start-end`; the contigs are {some(contigs) or 'none'}"
+            f"there is no region {text!r} here: give `contig:start-end`; the contigs are {known}"
         )
     first, dash, last = (each.replace(",", "") for each in found.groups(default=""))
     start = int(first or 0)
@@ -46,7 +47,7 @@ def parse_region(text: str, contigs: Collection[str]) -> tuple[str, int, int | N
     return contig, start, end if last or not dash else None
 
 
-def some(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     """The first names of many."""
     known = list(names)
     more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
