@@ -15,7 +15,7 @@ from stargazer.storage import amend_records, get_client, retract, visibility
 from stargazer.storage.lineage import stale
 from stargazer.storage.maintenance import evict
 from stargazer.workflows.notebook.app import marimo, plain
-from stargazer.workflows.notebook.asset_table import pairs_of
+from stargazer.workflows.notebook.asset_table import OWN, pairs_of
 
 __all__ = [
     "LARGEST",
@@ -33,7 +33,6 @@ LARGEST = 100_000_000
 """Bytes of a file that a page gives: the browser and the kernel hold all of it, half as large again."""
 OTHERS, LABEL = "_others", "keys of your own"
 """The field of the form for keys that are no field of the type; no field's name begins so."""
-OWN = ("asset", "provenance_cid")
 
 
 def record_facts(record: IpFile) -> list[dict[str, str]]:
@@ -99,7 +98,7 @@ def amend_record(record: IpFile, texts: Mapping[str, str]) -> IpFile:
     """
     current = _current(record)
     wanted = {key: text.strip() for key, text in texts.items() if key != OTHERS}
-    before, after = pairs_of(_others(current)), pairs_of(texts.get(OTHERS, ""), {*wanted, *OWN})
+    before, after = pairs_of(_others(current)), pairs_of(texts.get(OTHERS, ""), wanted)
     wanted |= after | dict.fromkeys(before.keys() - after.keys(), "")
     changed = {key: text for key, text in wanted.items() if text != _shown(current, key)}
     return amend_records(get_client().store, [current], changed)[0] if changed else current

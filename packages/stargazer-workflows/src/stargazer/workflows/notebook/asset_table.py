@@ -13,7 +13,7 @@ from stargazer.assets.keyvalues import fields_text
 from stargazer.storage import Order, Store, find_page, get_client, type_counts, visibility
 from stargazer.workflows.notebook.app import marimo
 
-__all__ = ["asset_table", "page_of", "pairs_of", "words_of"]
+__all__ = ["OWN", "asset_table", "page_of", "pairs_of", "words_of"]
 
 STATIC = Path(__file__).parent / "static"
 ROWS, MOST_ROWS = 15, 200
@@ -62,18 +62,22 @@ def words_of(text: str) -> dict[str, list[str]]:
     return filters
 
 
+OWN = ("asset", "provenance_cid")
+"""Keys that are said by the type that is chosen, and by the store."""
+
+
 def pairs_of(text: str, taken: Collection[str] = ()) -> dict[str, str]:
     """Metadata as people write it for `stargazer add`: `key=value` words, each key once.
 
     Args:
-        taken: keys that are said elsewhere.
+        taken: keys that are said elsewhere, beside those of the store (`OWN`).
 
     Raises:
         InvalidAssetError: a word that is none, or a key that is said more than once.
     """
     pairs = {}
     for key, values in words_of(text).items():
-        if len(values) > 1 or key in taken:
+        if len(values) > 1 or key in taken or key in OWN:
             raise InvalidAssetError(f"{key} is said more than once: say it once")
         pairs[key] = values[0]
     return pairs

@@ -33,7 +33,7 @@ from stargazer.assets import (
 from stargazer.assets.keyvalues import fields_text, plain, plain_list
 from stargazer.storage import Store
 from stargazer.workflows._notices import notices
-from stargazer.workflows.notebook.asset_table import pairs_of
+from stargazer.workflows.notebook.asset_table import OWN, pairs_of
 from stargazer.workflows.report.numbers import memory
 from stargazer.workflows.samplesheet.folder import named_reads
 
@@ -47,8 +47,6 @@ MOST_SIZE = 2**63
 """Bytes of a file that no disk has room for."""
 MOST_NAME = 255
 """Bytes of a file's name that filesystems take."""
-OWN = ("asset", "provenance_cid")
-"""Keys that are said by the form and by the store."""
 FORCE = " (`stargazer add --force` registers it all the same, and provenance says so)"
 
 Message: TypeAlias = Mapping[str, Any]
@@ -472,7 +470,7 @@ def said_of(upload: Upload) -> dict[str, str]:
     """
     fields = {key: value for key, value in upload.fields.items() if value}
     try:
-        others = pairs_of(upload.others, {*asset_class(upload.kind).fields(), *OWN})
+        others = pairs_of(upload.others, asset_class(upload.kind).fields())
     except InvalidAssetError as error:
         raise InvalidAssetError(f"{str(upload.path)!r}: {error}") from None
     return {"asset": upload.kind, **fields, **others}
